@@ -1,0 +1,5 @@
+"""`python -m skeldir_jwt_mw` is `skeldir-jwt`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,186 @@
+"""The commands of `skeldir-jwt`. Settings come from the `SKELDIR_JWT_…` variables, flags go before them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from . import __version__
+from .core.compact import parse_header, parse_object, split
+from .environment import database_url
+from .errors import ConfigurationError, InvalidToken, JWTError
+from .migrate import migrate as apply_migrations
+from .migrate import provision as create_rows
+from .report import REFUSED, printed
+from .verifier import HARD_MAX_TOKEN_BYTES, Verifier
+
+SEAL_KEY_BYTES = 32
+
+
+@click.group()
+@click.version_option(__version__, prog_name="skeldir-jwt")
+def group() -> None:
+    """Verify JWTs with keys that the whole fleet fetches once.
+
+    \b
+    Exit codes: 0 done, 1 refused or not ready, 2 wrong usage or settings,
+    3 keys or database not to be had.
+    """
+
+
+def _settings(
+    dsn: str | None = None, issuer: str | None = None, audience: str | None = None
+) -> dict[str, str]:
+    """The environment, with the flags that were given put over it."""
+    environ = dict(os.environ)
+    given = {"DATABASE_URL": dsn, "ISSUER": issuer, "AUDIENCE": audience}
+    environ.update({f"SKELDIR_JWT_{name}": value for name, value in given.items() if value is not None})
+    return environ
+
+
+def _show(value: Mapping[str, Any], as_json: bool) -> None:
+    click.echo(printed(value, as_json=as_json))
+
+
+_dsn = click.option("--dsn", help="The database; else SKELDIR_JWT_DATABASE_URL.")
+_issuer = click.option("--issuer", help="The issuer; else SKELDIR_JWT_ISSUER.")
+_audience = click.option("--audience", help="This service's audience; else SKELDIR_JWT_AUDIENCE.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+
+
+@group.command()
+@_dsn
+@click.option("--provision", is_flag=True, help="Also create the configured issuers' rows.")
+@_json
+def migrate(dsn: str | None, provision: bool, as_json: bool) -> None:
+    """Create or update the table; harmless when it is up to date."""
+    environ = _settings(dsn)
+    url = database_url(environ)
+    if url is None:
+        raise ConfigurationError("there is no database; set SKELDIR_JWT_DATABASE_URL or give --dsn")
+    applied = apply_migrations(url)
+    rows = 0
+    if provision:
+        verifier = Verifier.from_env(environ)
+        rows = create_rows(url, verifier.source_keys())
+    if as_json:
+        _show({"applied": applied, "rows_created": rows}, True)
+        return
+    click.echo("\n".join(f"applied {name}" for name in applied) if applied else "up to date")
+    if provision:
+        click.echo(f"rows created: {rows}")
+
+
+@group.command("seal-key")
+def seal_key() -> None:
+    """Print a new key for SKELDIR_JWT_SEAL_KEYS."""
+    click.echo(base64.b64encode(secrets.token_bytes(SEAL_KEY_BYTES)).decode())
+
+
+@group.command()
+@_dsn
+@_issuer
+@_audience
+@_json
+def status(dsn: str | None, issuer: str | None, audience: str | None, as_json: bool) -> None:
+    """Load the shared keys without forcing a fetch and show them; exit code 1 if there are none."""
+    verifier = Verifier.from_env(_settings(dsn, issuer, audience))
+    failure: JWTError | None = None
+    try:
+        verifier.warm()
+    except ConfigurationError:
+        raise
+    except JWTError as error:
+        failure = error
+    _show(verifier.status(), as_json)
+    if failure is not None:
+        raise failure
+    if not verifier.ready:
+        sys.exit(REFUSED)
+
+
+@group.command()
+@_dsn
+@_issuer
+@_audience
+@_json
+def refresh(dsn: str | None, issuer: str | None, audience: str | None, as_json: bool) -> None:
+    """Fetch the keys now, once for the whole fleet; obeys its floor and backoff."""
+    verifier = Verifier.from_env(_settings(dsn, issuer, audience))
+    verifier.refresh()
+    _show(verifier.status(), as_json)
+
+
+@group.command()
+@click.argument("token")
+@_dsn
+@_issuer
+@_audience
+@click.option("--scope", "scopes", multiple=True, help="A scope that the token must have; repeatable.")
+@_json
+def verify(
+    token: str,
+    dsn: str | None,
+    issuer: str | None,
+    audience: str | None,
+    scopes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Verify TOKEN (- reads it from standard input) and print its claims."""
+    verifier = Verifier.from_env(_settings(dsn, issuer, audience))
+    verified = verifier.verify(_read(token), scopes=scopes)
+    _show(json.loads(json.dumps(dict(verified.claims))), as_json)
+
+
+@group.command()
+@click.argument("token")
+@_dsn
+@_issuer
+@_audience
+@_json
+def explain(token: str, dsn: str | None, issuer: str | None, audience: str | None, as_json: bool) -> None:
+    """Say why TOKEN (- reads it from standard input) is accepted or refused.
+
+    Shows what the token holds, verified or not: for a terminal, never for a log.
+    """
+    raw = _read(token)
+    verdict: dict[str, Any] = {"verdict": "accepted"}
+    try:
+        Verifier.from_env(_settings(dsn, issuer, audience)).verify(raw)
+    except ConfigurationError:
+        raise
+    except JWTError as error:
+        verdict = {"verdict": "refused", "code": error.code, "reason": str(error)}
+        if isinstance(error, InvalidToken) and error.hint:
+            verdict["hint"] = error.hint
+    try:
+        _, header_segment, payload, _ = split(raw, HARD_MAX_TOKEN_BYTES)
+        verdict["header"] = dict(parse_header(header_segment).members)
+        verdict["claims"] = parse_object(payload)
+    except (InvalidToken, ValueError):
+        verdict["readable"] = "no"
+    _show(verdict, as_json)
+    if verdict["verdict"] == "refused":
+        sys.exit(REFUSED)
+
+
+@group.command()
+@click.option("--workers", default=16, show_default=True, type=click.IntRange(2, 256))
+@click.option("--dsn", help="A database to use instead of an embedded one.")
+def demo(workers: int, dsn: str | None) -> None:
+    """Run a fleet through rotation, flood, crash and outage and show what it costs."""
+    from .testing.demo import run_demo  # needs rich and processes, which no other command does
+
+    if not run_demo(workers=workers, dsn=dsn):
+        sys.exit(REFUSED)
+
+
+def _read(token: str) -> str:
+    return sys.stdin.read().strip() if token == "-" else token  # noqa: S105  not a password

@@ -1,0 +1,70 @@
+"""Whether a row may be trusted, and what it is worth to this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from skeldir_jwt_mw.config import RefreshPolicy
+
+from .effects import Content, Row
+from .keys import ImportedJWKS, UnusableDocument, import_jwks
+from .order import Adopted, Order, Reply
+from .seal import Sealer
+
+MICROSECONDS = 1_000_000
+GENERATION_LIMIT = 1 << 61  # such a row is restarted by the next claim and never adopted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """Judges rows: the seal first, then the document under it (R55)."""
+
+    source_key: str
+    policy: RefreshPolicy
+    sealer: Sealer
+
+    def judge(self, order: Order, row: Row, reply: Reply) -> Adopted | Literal["stranger", "forged"]:
+        """The row's content with its keys, or why it is not to be trusted.
+
+        It expires with the sealed expiry or this process's own `max_stale`, whichever is earlier.
+        """
+        if (
+            row.payload is None
+            or row.now_us is None
+            or row.fetched_us is None
+            or row.expires_us is None
+            or not 0 < row.generation < GENERATION_LIMIT
+        ):
+            return "forged"
+        content = Content(
+            generation=row.generation,
+            fetched_us=row.fetched_us,
+            expires_us=row.expires_us,
+            etag=row.etag,
+            last_modified=row.last_modified,
+            payload=row.payload,
+        )
+        finding = self.sealer.inspect(self.source_key, content, row.seal)
+        if finding != "good":
+            return finding
+        try:
+            jwks = imported(order, row.payload)
+        except UnusableDocument:
+            return "forged"
+        age = max(0.0, (row.now_us - row.fetched_us) / MICROSECONDS)
+        left = min((row.expires_us - row.now_us) / MICROSECONDS, self.policy.max_stale - age)
+        return Adopted(
+            content=content,
+            jwks=jwks,
+            fetched_at=reply.sent - age,
+            refresh_at=reply.received + row.refresh_left,
+            expires_at=reply.sent + left,
+        )
+
+
+def imported(order: Order, document: bytes) -> ImportedJWKS:
+    """The keys of a document; the ones at hand if it is the same document. Raises `UnusableDocument`."""
+    if order.trusted is not None and order.trusted.content.payload == document:
+        return order.trusted.jwks
+    return import_jwks(document)

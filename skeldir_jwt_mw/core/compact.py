@@ -1,0 +1,219 @@
+"""The compact JWS, read strictly: framing, base64url and the header (RFC 7515 §3.1, §4, §7.1; RFC 8725).
+
+The path of every request works on bytes and never splits: everything between the first and the last dot has
+to decode as base64url, which a third dot does not.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from skeldir_jwt_mw.errors import InvalidToken
+
+from .signature import SUPPORTED_ALGORITHMS, canonical_algorithm
+from .strict_json import MalformedJSON, parse_object
+
+__all__ = [
+    "Compact",
+    "Header",
+    "HeaderRules",
+    "MalformedJSON",
+    "compile_header_check",
+    "decode_segment",
+    "header_segment",
+    "is_key_id",
+    "parse_header",
+    "parse_object",
+    "split",
+]
+
+MAX_HEADER_BYTES = 2048  # decoded
+MAX_HEADER_CHARACTERS = (MAX_HEADER_BYTES * 8 + 5) // 6  # the same, in base64url
+MAX_KEY_ID_BYTES = 256  # in UTF-8
+JWE_DOTS = 4
+
+_URL_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_STANDARD = _URL_SAFE[:62] + b"+/"
+_ILLEGAL = b"!"
+
+# To the alphabet that binascii reads; every byte outside base64url ("=", "+", "/" and the dot among them)
+# becomes one that its strict mode refuses (R01).
+_TO_STANDARD = bytes.maketrans(
+    bytes(range(256)),
+    bytes(_STANDARD[_URL_SAFE.index(byte)] if byte in _URL_SAFE else _ILLEGAL[0] for byte in range(256)),
+)
+
+# By length mod 4: the padding to add, and the last characters whose unused bits are zero (R04; RFC 4648
+# §3.5). A length of 1 mod 4 is no base64 at all, so nothing may end it.
+_PADDING = (b"", b"", b"==", b"=")
+_LAST = (_STANDARD, b"", _STANDARD[::16], _STANDARD[::4])
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+# Members that change how a token is to be read. We understand none of them, so any `crit` is refused (R12),
+# and `b64` even where it is true (R13; RFC 7797 §7).
+_CHANGES_READING = frozenset({"crit", "b64", "zip", "enc", "p2c", "p2s", "epk"})
+# Members that bring a key along: never a key source; ignored for an issuer that says it sends them (R14).
+_BRINGS_KEY = frozenset({"jwk", "jku", "x5u", "x5c"})
+
+Compact = tuple[bytes, bytes, bytes, bytes]
+"""Signing input, header segment (base64url, not judged yet), payload (decoded), signature (decoded)."""
+
+
+def split(token: object, max_bytes: int) -> Compact:
+    """Take a compact JWS of at most `max_bytes` apart; raises `InvalidToken` (R01-R04; RFC 7515 §7.1).
+
+    A plain tuple, for a value class costs as much as all the slicing. Payload and signature come decoded. The
+    header segment does not: the caller remembers what it made of it, and `parse_header` judges a new one.
+    """
+    if not isinstance(token, (str, bytes)):
+        raise InvalidToken("malformed")
+    if len(token) > max_bytes:
+        raise InvalidToken("too_large")
+    if isinstance(token, str):
+        # Asked before encode(), whose error would hold the token.
+        if not token.isascii():
+            raise InvalidToken("malformed")
+        token = token.encode()
+    header_end = token.find(b".")
+    payload_end = token.rfind(b".")
+    if header_end > MAX_HEADER_CHARACTERS:
+        raise InvalidToken("too_large")
+    standard = token.translate(_TO_STANDARD)
+    payload = standard[header_end + 1 : payload_end]
+    signature = standard[payload_end + 1 :]
+    if (
+        header_end < 1
+        or not payload
+        or not signature
+        or payload[-1] not in _LAST[len(payload) & 3]
+        or signature[-1] not in _LAST[len(signature) & 3]
+    ):
+        raise _unframed(token)
+    try:
+        payload = binascii.a2b_base64(payload + _PADDING[len(payload) & 3], strict_mode=True)
+        signature = binascii.a2b_base64(signature + _PADDING[len(signature) & 3], strict_mode=True)
+    except binascii.Error:
+        pass
+    else:
+        return token[:payload_end], token[:header_end], payload, signature
+    raise _unframed(token)
+
+
+def header_segment(token: object) -> bytes:
+    """What stands before the first dot, unjudged; empty where nothing does that could be a header."""
+    if isinstance(token, str):
+        return token[: max(0, token.find(".", 0, MAX_HEADER_CHARACTERS + 1))].encode("ascii", "replace")
+    if isinstance(token, bytes):
+        return token[: max(0, token.find(b".", 0, MAX_HEADER_CHARACTERS + 1))]
+    return b""
+
+
+def _unframed(token: bytes) -> InvalidToken:
+    return InvalidToken("encrypted" if token.count(b".") == JWE_DOTS else "malformed")
+
+
+def decode_segment(segment: bytes) -> bytes:
+    """The bytes that one base64url segment stands for, canonical and without padding (R01, R04; RFC 7515 §2).
+
+    Raises `InvalidToken` with the code "malformed", also for an empty segment.
+    """
+    standard = segment.translate(_TO_STANDARD)
+    if standard and standard[-1] in _LAST[len(standard) & 3]:
+        try:
+            return binascii.a2b_base64(standard + _PADDING[len(standard) & 3], strict_mode=True)
+        except binascii.Error:
+            pass
+    raise InvalidToken("malformed")
+
+
+class Header(NamedTuple):
+    """A header whose members are well-formed and which may be read as it stands, whoever the issuer is.
+
+    A tuple, since one is made for every token of a flood, and a frozen class takes a microsecond more.
+    """
+
+    algorithm: str
+    kid: str | None
+    token_type: str | None  # `typ`, in lower case and without "application/"
+    members: Mapping[str, Any]
+
+
+class HeaderRules(Protocol):
+    """What an issuer says about headers; `Issuer` fits."""
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """Names of the algorithms allowed."""
+
+    @property
+    def token_types(self) -> Sequence[str | None]:
+        """Values of `typ` allowed, None for a token without it."""
+
+    @property
+    def ignored_headers(self) -> Sequence[str]:
+        """Which of `jwk`, `jku`, `x5u`, `x5c` are ignored instead of refused."""
+
+
+def is_key_id(value: object) -> bool:
+    """Whether a `kid` is a string of 1 to 256 bytes without control characters (R15)."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value.encode()) <= MAX_KEY_ID_BYTES
+        and (value.isprintable() or not _CONTROL.search(value))  # what is printable holds no control
+    )
+
+
+def _media_type(name: str) -> str:
+    # Only ASCII is folded: lower() also turns the Kelvin sign into a "k" (RFC 7515 §4.1.9, RFC 2045 §5.1).
+    return name.lower().removeprefix("application/") if name.isascii() else name
+
+
+def parse_header(segment: bytes) -> Header:
+    """Read a header segment and judge what needs no issuer; raises `InvalidToken` (RFC 7515 §4, RFC 8725 §3).
+
+    Rules R05, R06, R10, R12, R13, R15 and R17. Costs some microseconds, so callers remember the answer.
+    """
+    if len(segment) > MAX_HEADER_CHARACTERS:
+        raise InvalidToken("too_large")
+    data = decode_segment(segment)
+    try:
+        members = parse_object(data)
+    except MalformedJSON:
+        raise InvalidToken("bad_header") from None
+    algorithm = members.get("alg")
+    typ = members.get("typ", "")
+    cty = members.get("cty")
+    if not isinstance(algorithm, str) or not isinstance(typ, str):
+        raise InvalidToken("bad_header")
+    if "cty" in members and not isinstance(cty, str):
+        raise InvalidToken("bad_header")
+    if "kid" in members and not is_key_id(members["kid"]):
+        raise InvalidToken("bad_header")
+    if algorithm not in SUPPORTED_ALGORITHMS:  # "none" and HS* are not, whatever an issuer may say
+        raise InvalidToken("algorithm_not_allowed")
+    if not _CHANGES_READING.isdisjoint(members) or (cty and _media_type(cty) == "jwt"):
+        raise InvalidToken("unsupported_header")
+    token_type = _media_type(typ) if "typ" in members else None
+    return Header(algorithm, members.get("kid"), token_type, MappingProxyType(members))
+
+
+def compile_header_check(issuer: HeaderRules) -> Callable[[Header], None]:
+    """The check of a header against one issuer, which raises `InvalidToken` (R10, R14, R16)."""
+    algorithms = frozenset(canonical_algorithm(name) for name in issuer.algorithms)
+    token_types = frozenset(None if name is None else _media_type(name) for name in issuer.token_types)
+    refused = _BRINGS_KEY.difference(issuer.ignored_headers)
+
+    def admit(header: Header) -> None:
+        if canonical_algorithm(header.algorithm) not in algorithms:
+            raise InvalidToken("algorithm_not_allowed")
+        if not refused.isdisjoint(header.members):
+            raise InvalidToken("unsupported_header")
+        if header.token_type not in token_types:
+            raise InvalidToken("wrong_type")
+
+    return admit

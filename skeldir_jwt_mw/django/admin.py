@@ -1,0 +1,183 @@
+"""The shared rows in the admin: to look at, and to ask for newer keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Case, F, QuerySet, When
+from django.db.models.functions import Now
+from django.http import HttpRequest
+
+from skeldir_jwt_mw.core.keys import UnusableDocument, import_jwks
+from skeldir_jwt_mw.core.signature import SUPPORTED_ALGORITHMS
+from skeldir_jwt_mw.errors import ConfigurationError
+from skeldir_jwt_mw.report import EXPECTED, exit_of
+
+from . import conf
+from .models import CachedKeySet
+from .schema import cache_alias, holds_cache
+
+if TYPE_CHECKING:
+    Admin = admin.ModelAdmin[CachedKeySet]
+else:
+    Admin = admin.ModelAdmin
+
+NEVER = "-"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The times of a row as far as they can be: no driver reads an infinite one, which anybody may have written.
+SANE = (EPOCH, datetime(2200, 1, 1, tzinfo=UTC))
+TIMES = {
+    "fetched": "fetched_at",
+    "due": "next_refresh_at",
+    "ends": "expires_at",
+    "leased": "lease_until",
+    "floored": "floor_until",
+    "backed_off": "backoff_until",
+}
+WAITS = ("lease", "floor", "backoff")
+REFRESHES = ("next_refresh", "last_refresh_reason", "last_error", "consecutive_failures", *WAITS)
+EVIDENCE = ("fetch_attempt_count", "refresh_event_count", "failure_event_count", "abandoned_count")
+
+
+@admin.register(CachedKeySet)
+class CachedKeySetAdmin(Admin):
+    """Read-only, with one action. Of the keys it shows their ids; the seal stays in the database.
+
+    Whoever may change cached key sets may ask for newer keys, and may change nothing by hand.
+    """
+
+    list_display = ("issuer", "kids", "generation", "age", "next_refresh", "expires", "lease", "last_error")
+    ordering = ("source_key",)
+    actions = ("refresh_now",)
+    fieldsets = (
+        (None, {"fields": ("issuer", "source_key")}),
+        ("Keys", {"fields": ("kids", "generation", "age", "expires")}),
+        ("Refreshes", {"fields": REFRESHES}),
+        ("Evidence", {"fields": EVIDENCE}),
+    )
+    readonly_fields = ("issuer", "kids", "age", "expires", "next_refresh", *WAITS)
+
+    # -- who may --------------------------------------------------------------------------------------
+
+    def has_view_permission(self, request: HttpRequest, obj: CachedKeySet | None = None) -> bool:
+        """Not where there is no such table."""
+        return has_table() and super().has_view_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: CachedKeySet | None = None) -> bool:
+        """For the action alone: no row is changed by hand."""
+        return obj is None and has_table() and super().has_change_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002  # Django passes it by name
+        """Nobody."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: CachedKeySet | None = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False
+
+    # -- what is shown --------------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CachedKeySet]:
+        """The rows without their seals, and with times that can be read and the database's own."""
+        times = {name: Case(When(**{f"{of}__range": SANE}, then=F(of))) for name, of in TIMES.items()}
+        rows = super().get_queryset(request)
+        return rows.defer("seal", "claimed_at", *TIMES.values()).annotate(now=Now(), **times)
+
+    @admin.display(description="issuer")
+    def issuer(self, row: Any) -> str:
+        """The configured issuer whose row it is."""
+        return configured_issuers().get(row.source_key, "(none of this project's)")
+
+    @admin.display(description="key ids")
+    def kids(self, row: Any) -> str:
+        """The ids of the keys that tokens may be verified with."""
+        if row.payload is None:
+            return NEVER
+        try:
+            found = import_jwks(bytes(row.payload)).for_algorithms(SUPPORTED_ALGORITHMS)
+        except UnusableDocument:
+            return "(not to be read)"
+        return ", ".join(found.kids) or NEVER
+
+    @admin.display(description="age")
+    def age(self, row: Any) -> str:
+        """Since the keys were fetched."""
+        return span(row.fetched, row.now)
+
+    @admin.display(description="next refresh in")
+    def next_refresh(self, row: Any) -> str:
+        """Until the next scheduled fetch."""
+        return left(row.now, row.due) or "due"
+
+    @admin.display(description="expires in")
+    def expires(self, row: Any) -> str:
+        """Until the keys may not be used any more."""
+        return left(row.now, row.ends) or "expired"
+
+    @admin.display(description="fetch under way")
+    def lease(self, row: Any) -> str:
+        """Whether somebody fetches right now."""
+        if row.lease_owner is None:
+            return NEVER
+        until = left(row.now, row.leased)
+        return f"for another {until} at most" if until else "abandoned"
+
+    @admin.display(description="no forced fetch for")
+    def floor(self, row: Any) -> str:
+        """Until an unknown key id may have keys fetched again."""
+        return left(row.now, row.floored) or NEVER
+
+    @admin.display(description="no fetch at all for")
+    def backoff(self, row: Any) -> str:
+        """Until the fleet tries again after failures."""
+        return left(row.now, row.backed_off) or NEVER
+
+    # -- what can be done -----------------------------------------------------------------------------
+
+    @admin.action(description="Refresh the keys of every configured issuer now", permissions=["change"])
+    def refresh_now(self, request: HttpRequest, rows: QuerySet[CachedKeySet]) -> None:
+        """One fetch for the whole fleet, which obeys its floor and backoff."""
+        for row in rows:
+            self.log_change(request, row, "Asked for newer keys.")
+        try:
+            verifier = conf.verifier()
+            verifier.refresh()
+        except ImproperlyConfigured as error:
+            self.message_user(request, f"No newer keys: {error}", messages.ERROR)
+        except EXPECTED as error:
+            self.message_user(request, f"No newer keys: {exit_of(error)[1]}", messages.ERROR)
+        else:
+            issuers = ", ".join(verifier.status())
+            self.message_user(request, f"Newer keys are in use: {issuers}", messages.SUCCESS)
+
+
+def has_table() -> bool:
+    """Whether the shared table is in one of the project's databases."""
+    try:
+        return holds_cache(cache_alias())
+    except ImproperlyConfigured:
+        return False
+
+
+def configured_issuers() -> dict[str | None, str]:
+    """The issuers that this process is configured for, by the keys of their rows."""
+    try:
+        status = conf.verifier().status()
+    except (ConfigurationError, ImproperlyConfigured):
+        return {}
+    return {of_issuer["source_key"]: issuer for issuer, of_issuer in status.items()}
+
+
+def span(earlier: datetime | None, later: datetime | None) -> str:
+    """The time between the two, in whole seconds; nothing where one is unknown or never was."""
+    if earlier is None or later is None or EPOCH in (earlier, later):
+        return NEVER
+    return str(timedelta(seconds=round((later - earlier).total_seconds())))
+
+
+def left(now: datetime, until: datetime | None) -> str:
+    """The time left; empty where there is none."""
+    return span(now, until) if until is not None and until > now else ""

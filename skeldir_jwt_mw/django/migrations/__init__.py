@@ -1,0 +1,1 @@
+"""The schema as Django migrations, which run the same SQL files as every other way."""

@@ -1,0 +1,49 @@
+"""Which paths need no token."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+from .rules import members_of, refuse
+
+logger = logging.getLogger("skeldir_jwt_mw")
+
+# Whatever an app, or something behind it, may read as another path than the one that was compared: dot
+# segments (also with parameters), empty segments, backslashes, control characters; what a second decoding
+# would turn into these; and what is left of bytes that are not UTF-8.
+_AMBIGUOUS = re.compile(
+    r"/\.{1,2}(?:[/;]|\Z) | // | \\ | %(?:2[ef]|5c|00) | [\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+class ExemptPaths:
+    """A path is among them when it equals one, or starts with one that ends in `/`.
+
+    Paths are compared decoded, as the app routes on them. Raises `ConfigurationError` for a relative path,
+    and for one that no request can match.
+    """
+
+    __slots__ = ("_exact", "_prefixes")
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        members = members_of("exempt", paths, "paths", may_be_empty=True)
+        for path in members:
+            if not isinstance(path, str) or not path.startswith("/"):
+                refuse("exempt", path, "must hold paths that start with /")
+            if _AMBIGUOUS.search(path):
+                refuse("exempt", path, "must hold decoded paths without dot segments, // and backslashes")
+        if "/" in members:
+            logger.warning("exempt holds '/', the prefix of every path: no request needs a token")
+        self._exact = frozenset(members)
+        self._prefixes = tuple(path for path in members if path.endswith("/"))
+
+    def __bool__(self) -> bool:
+        return bool(self._exact)
+
+    def __contains__(self, path: str) -> bool:
+        if path not in self._exact and not path.startswith(self._prefixes):
+            return False
+        return _AMBIGUOUS.search(path) is None

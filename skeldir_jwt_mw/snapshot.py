@@ -1,0 +1,66 @@
+"""What requests read: an immutable key set with its times and generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .core.compact import Header
+from .core.effects import Content
+from .core.issuer import IssuerTemplate
+from .core.keys import Key, KeySet, import_jwks
+from .core.order import Adopted
+
+MAX_BINDINGS = 256  # remembered headers per snapshot; an issuer uses a handful
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """A header that was checked, with the one key that answers to it."""
+
+    key: Key
+    header: Header
+    key_issuer: IssuerTemplate | str | None  # the issuer that the key is published for, where its JWK says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """An immutable key set with its times and generation; replaced as a whole, by reference."""
+
+    adopted: Adopted
+    keys: KeySet
+    generation: int
+    expires_at: float  # monotonic seconds
+    # Base64 header segment -> binding. Filled only after a good signature, so that nobody can fill it with
+    # rubbish; a lost race between two writers costs one repeated look-up.
+    bindings: dict[bytes, Binding]
+
+    @classmethod
+    def after(cls, old: Snapshot | None, adopted: Adopted, algorithms: Sequence[str]) -> Snapshot:
+        """The snapshot that what was adopted makes of the old one; an older generation changes nothing."""
+        generation = adopted.content.generation
+        expires_at = adopted.expires_at
+        if old is not None and generation < old.generation:
+            return old
+        if old is not None and adopted.jwks is old.adopted.jwks:
+            # Identical bytes only extend times, and within one published generation not even those.
+            if generation == old.generation and adopted.content.fetched_us > 0:
+                expires_at = min(expires_at, old.expires_at)
+            return replace(old, adopted=adopted, generation=generation, expires_at=expires_at)
+        keys = adopted.jwks.for_algorithms(algorithms)
+        return cls(adopted=adopted, keys=keys, generation=generation, expires_at=expires_at, bindings={})
+
+
+def fixed(document: bytes, now: float) -> Adopted:
+    """A document that never changes and never expires; raises `UnusableDocument`."""
+    forever = float("inf")
+    content = Content(
+        generation=0, fetched_us=0, expires_us=0, etag=None, last_modified=None, payload=document
+    )
+    return Adopted(
+        content=content,
+        jwks=import_jwks(document),
+        fetched_at=now,
+        refresh_at=forever,
+        expires_at=forever,
+    )

@@ -1,0 +1,80 @@
+"""What a database error means for a refresh: repeat, do without, or have an operator act.
+
+The texts are fixed. A server's own message may quote the connection string or a row, so it goes nowhere.
+"""
+
+from __future__ import annotations
+
+from skeldir_jwt_mw.core.effects import StoreContended, StoreUnavailable
+from skeldir_jwt_mw.errors import ConfigurationError
+
+# Serialization failure, deadlock, too many connections, and a statement, a lock or a session that was cut off
+# by a timeout or a restart (PostgreSQL documentation, appendix A).
+REPEATABLE = frozenset({"40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "57P05"})
+CONNECTION_CLASS = "08"
+PROGRAMMING_CLASSES = ("42", "0A")
+
+NO_TABLE = (
+    "the database has no table public.jwt_verification_cache, or one of another shape;"
+    " run `skeldir-jwt migrate`, or in a Django project `manage.py migrate`"
+)
+READ_ONLY = "the database is read-only (a replica?); the store needs the primary"
+NO_PRIVILEGE = (
+    "the database role may not use public.jwt_verification_cache; it needs SELECT and UPDATE,"
+    " and INSERT unless the rows were created beforehand"
+)
+NO_INSERT = (
+    "the database role may not INSERT into public.jwt_verification_cache, and this issuer has no row there"
+    " yet; grant it, or run `skeldir-jwt migrate --provision` as the owner"
+)
+
+# Where a connection is refused the driver keeps no SQLSTATE, so the words have to do. In another language
+# they are not found and the general text is used.
+BUSY = ("too many clients", "too many connections", "connection slots", "no more connections allowed")
+COMING_AND_GOING = ("is starting up", "is shutting down", "in recovery mode", "not yet accepting connections")
+REFUSALS = (
+    ("authentication failed", "the database refused the credentials"),
+    ("no password supplied", "the database wants a password and none is configured"),
+    ("no pg_hba.conf entry", "the database admits no connection from here for this role and database"),
+    ("does not exist", "the role or the database that the connection string names does not exist"),
+    ("Name or service not known", "the host name in the connection string does not resolve"),
+    ("translate host name", "the host name in the connection string does not resolve"),
+    ("failed to resolve host", "the host name in the connection string does not resolve"),
+    ("certificate", "the TLS certificates of the database connection were not accepted"),
+    ("SSL", "the database connection could not be secured as configured"),
+    ("Connection refused", "nothing listens where the connection string points"),
+    ("No such file", "nothing listens where the connection string points"),
+)
+UNREACHABLE = "no connection to the database could be made"
+TOO_SLOW = "the database did not answer in time"
+
+
+def refused_connection(message: str) -> StoreContended | StoreUnavailable:
+    """What it means that no connection was made, by the words of the driver."""
+    if any(words in message for words in (*BUSY, *COMING_AND_GOING)):
+        return StoreContended("the database takes no more connections at the moment")
+    for words, text in REFUSALS:
+        if words in message:
+            return StoreUnavailable(text)
+    return StoreUnavailable(UNREACHABLE)
+
+
+def failed_statement(
+    sqlstate: str | None, *, lost: bool, creating: bool = False
+) -> StoreContended | StoreUnavailable | ConfigurationError:
+    """What a failed statement means; `lost` where the connection is gone, `creating` where it made a row."""
+    match sqlstate:
+        case "42P01" | "42703" | "3F000":
+            return ConfigurationError(NO_TABLE)
+        case "25006":
+            return ConfigurationError(READ_ONLY)
+        case "42501":
+            return ConfigurationError(NO_INSERT if creating else NO_PRIVILEGE)
+    if sqlstate in REPEATABLE or (sqlstate or "").startswith(CONNECTION_CLASS) or lost:
+        return StoreContended("the statement was cut off")
+    if sqlstate is not None and sqlstate.startswith(PROGRAMMING_CLASSES):
+        return ConfigurationError(
+            f"the database does not understand the statement (SQLSTATE {sqlstate});"
+            " the store needs PostgreSQL 12 or later"
+        )
+    return StoreUnavailable(f"the database failed (SQLSTATE {sqlstate or 'unknown'})")

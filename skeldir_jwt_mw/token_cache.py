@@ -1,0 +1,78 @@
+"""Remembers verified tokens, for services that see the same token many times.
+
+The key is the SHA-256 of the whole token, never the token, so a memory dump holds no credential. An entry
+is bound to the key set that verified it: when the issuer's document changes, the token is verified anew.
+Times are looked at on every hit; scopes are the caller's to check, hit or not.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from .core.claims import Accepted
+from .core.keys import KeySet
+from .deadline import monotonic
+from .refresher import Refresher
+from .token import VerifiedToken, verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What a token said, and what verified it. `starts` and `ends` are Unix seconds, leeway included."""
+
+    refresher: Refresher
+    keys: KeySet
+    accepted: Accepted
+    claims: Mapping[str, Any]
+    header: Mapping[str, Any]
+    kid: str | None
+    starts: float
+    ends: float
+
+
+class TokenCache:
+    """At most `size` verified tokens; the oldest goes first."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._entries: dict[bytes, Remembered] = {}  # read without the lock, changed only under it
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """A lock that another thread of the parent held must not stay locked in the child."""
+        self._lock = threading.Lock()
+
+    def recall(self, raw: str | bytes) -> VerifiedToken | None:
+        """The remembered token, if the key set that verified it is still in use and its times still hold."""
+        entry = self._entries.get(_digest(raw))
+        if entry is None:
+            return None
+        snapshot = entry.refresher.snapshot
+        if (
+            snapshot is None
+            or snapshot.keys is not entry.keys
+            or monotonic() >= entry.refresher.attention_at  # the full path looks at what is due
+            or not entry.starts <= time.time() < entry.ends
+        ):
+            return None
+        return verified(entry.accepted, entry.claims, entry.header, entry.kid, snapshot.generation)
+
+    def remember(self, raw: str | bytes, entry: Remembered) -> None:
+        """Remember a token that has just been verified in full."""
+        with self._lock:
+            digest = _digest(raw)
+            self._entries.pop(digest, None)
+            while len(self._entries) >= self.size:
+                del self._entries[next(iter(self._entries))]
+            self._entries[digest] = entry
+
+
+def _digest(raw: str | bytes) -> bytes:
+    # Anything that is no token has a digest too; none was ever remembered under it.
+    data = raw.encode("utf-8", "surrogatepass") if type(raw) is str else raw
+    return sha256(data).digest() if type(data) is bytes else b""

@@ -1,0 +1,106 @@
+"""The identity of the adapter tests: one issuer with fixed keys, its tokens, and verifiers for them.
+
+The public keys travel to server processes in the variable `ADAPTER_TESTS_JWKS`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from request_table import Case
+
+from skeldir_jwt_mw import Issuer, RefreshPolicy, Verifier
+from skeldir_jwt_mw.sources import FetchFailed, StaticSource
+from skeldir_jwt_mw.testing import SigningKey, mint
+from skeldir_jwt_mw.testing.tokens import b64url
+
+ISSUER = "https://login.example.com/"
+AUDIENCE = "orders-api"
+JWKS_VARIABLE = "ADAPTER_TESTS_JWKS"
+
+
+class DownSource:
+    """A source that never has keys."""
+
+    identity = "down"
+
+    def fetch(self, conditional: object) -> Any:
+        """Fail."""
+        raise FetchFailed("it is down")
+
+
+class Verifiers:
+    """A verifier with keys and one without, made when they are first asked for."""
+
+    def __init__(self, jwks: str) -> None:
+        self._jwks = jwks
+        self._made: dict[bool, Verifier] = {}
+
+    def for_case(self, case: Case) -> Verifier:
+        """The verifier that a case is to meet."""
+        return self.get(keys=case.keys)
+
+    def get(self, *, keys: bool = True) -> Verifier:
+        """The verifier."""
+        if keys not in self._made:
+            source = StaticSource(self._jwks) if keys else DownSource()
+            policy = RefreshPolicy(wait_budget=1.5)
+            self._made[keys] = Verifier([Issuer(ISSUER, audience=AUDIENCE, source=source)], policy=policy)
+        return self._made[keys]
+
+    def close(self) -> None:
+        """Close what was made."""
+        for verifier in self._made.values():
+            verifier.close()
+
+
+def verifiers_of_environment() -> Verifiers:
+    """The verifiers of a server process."""
+    return Verifiers(os.environ[JWKS_VARIABLE])
+
+
+class Signer:
+    """Signs the tokens of the table."""
+
+    def __init__(self) -> None:
+        self.key = SigningKey.generate("ES256", kid="adapter-tests")
+        self.jwks = json.dumps({"keys": [self.key.jwk()]})
+        self.environ = {JWKS_VARIABLE: self.jwks}  # for server processes
+
+    def token(
+        self, *, key: SigningKey | None = None, header: dict[str, Any] | None = None, **claims: Any
+    ) -> str:
+        """A token that is right but for what is given; a claim of None is left out."""
+        now = int(time.time())
+        payload = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "user-1",
+            "iat": now,
+            "exp": now + 3600,
+            "scope": "orders:read orders:write",
+            **claims,
+        }
+        present = {name: value for name, value in payload.items() if value is not None}
+        return mint(key or self.key, present, header)
+
+    def tokens(self) -> dict[str, str]:
+        """One token of each kind, by the name that the table uses."""
+        valid = self.token()
+        head, payload, signature = valid.split(".")
+        stranger = SigningKey.generate("ES256", kid=self.key.kid)
+        unsigned = b64url(json.dumps({"alg": "none", "typ": "at+jwt"}).encode())
+        return {
+            "valid": valid,
+            "nobody": self.token(sub=None),
+            "expired": self.token(exp=int(time.time()) - 3600),
+            "misaddressed": self.token(aud="billing-api"),
+            "alien": self.token(iss="https://login.example.org/"),
+            "unsigned": f"{unsigned}.{payload}.{signature}",
+            "forged": self.token(key=stranger),
+            "unknown_key": self.token(key=SigningKey.generate("ES256", kid="unknown")),
+            "scribbled": f"{head}.{payload[:-4]}AAAA.{signature}",
+        }

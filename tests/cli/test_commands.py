@@ -1,0 +1,267 @@
+"""What each command does and prints, in this process, over a real database and provider."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import Result
+from operating import environ_of
+
+from skeldir_jwt_mw import (
+    ConfigurationError,
+    InsufficientScope,
+    InvalidToken,
+    Issuer,
+    KeysUnavailable,
+    PostgresStore,
+    Verifier,
+)
+from skeldir_jwt_mw.testing import LoopbackIssuer, demo
+
+Invoke = Callable[..., Result]
+NOWHERE = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
+
+
+def rows(dsn: str) -> list[dict[str, Any]]:
+    with psycopg.connect(dsn, row_factory=psycopg.rows.dict_row) as connection:
+        return connection.execute("SELECT * FROM public.jwt_verification_cache").fetchall()
+
+
+def printed(result: Result) -> str:
+    assert result.exception is None, result.exception
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_migrate_says_what_it_has_applied_and_is_harmless_again(
+    invoke: Invoke, new_database: Callable[[], str]
+) -> None:
+    dsn = new_database()
+    first = printed(invoke("migrate", environ={"SKELDIR_JWT_DATABASE_URL": dsn}))
+    assert first.startswith("applied 0001_")
+    assert first.strip().endswith(".sql")
+    assert printed(invoke("migrate", "--dsn", dsn)) == "up to date\n"
+    assert json.loads(printed(invoke("migrate", "--dsn", dsn, "--json"))) == {
+        "applied": [],
+        "rows_created": 0,
+    }
+    assert rows(dsn) == []
+
+
+def test_the_dsn_on_the_command_line_goes_before_the_environment(
+    invoke: Invoke, new_database: Callable[[], str]
+) -> None:
+    dsn = new_database()
+    assert "applied" in printed(
+        invoke("migrate", "--dsn", dsn, environ={"SKELDIR_JWT_DATABASE_URL": NOWHERE})
+    )
+
+
+def test_migrate_needs_nothing_but_the_database(invoke: Invoke, pg_dsn: str) -> None:
+    environ = {"SKELDIR_JWT_DATABASE_URL": pg_dsn, "SKELDIR_JWT_FLOOR_SECONDS": "soon"}
+    assert printed(invoke("migrate", environ=environ)) == "up to date\n"
+
+
+def test_migrate_provision_creates_the_configured_issuers_rows(
+    invoke: Invoke, settings: dict[str, str], pg_dsn: str, idp: LoopbackIssuer
+) -> None:
+    assert printed(invoke("migrate", "--provision", environ=settings)) == "up to date\nrows created: 1\n"
+    assert printed(invoke("migrate", "--provision", environ=settings)) == "up to date\nrows created: 0\n"
+    (row,) = rows(pg_dsn)
+    assert row["generation"] == 0
+    assert idp.fetches == 0
+    verifier = Verifier.from_env(settings)
+    assert [row["source_key"]] == verifier.source_keys()
+    assert (
+        json.loads(printed(invoke("migrate", "--provision", "--json", environ=settings)))["rows_created"] == 0
+    )
+
+
+def test_migrate_without_a_database_says_what_to_set(invoke: Invoke) -> None:
+    error = invoke("migrate").exception
+    assert isinstance(error, ConfigurationError)
+    assert str(error) == "there is no database; set SKELDIR_JWT_DATABASE_URL or give --dsn"
+
+
+def test_a_seal_key_is_32_new_bytes_in_base64_that_the_settings_take(
+    invoke: Invoke, settings: dict[str, str], pg_dsn: str
+) -> None:
+    keys = {printed(invoke("seal-key")).strip() for _ in range(3)}
+    assert len(keys) == 3
+    assert {len(base64.b64decode(key, validate=True)) for key in keys} == {32}
+    key = keys.pop()
+    Verifier.from_env({**settings, "SKELDIR_JWT_SEAL_KEYS": ",".join([key, *keys])})
+    store = PostgresStore(pg_dsn)
+    Verifier(
+        Issuer("https://login.example.com/", audience="x"), store=store, seal_keys=[base64.b64decode(key)]
+    )
+
+
+def test_status_loads_the_shared_keys_and_shows_them(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    text = printed(invoke("status", environ=settings))
+    assert text.startswith(f"{idp.issuer}\n  ready: True\n  kids: {idp.kids[0]}\n  generation: ")
+    assert "  last_error: -\n  gate\n    closed_for: 0.0\n    reason: -\n" in text
+    shown = json.loads(printed(invoke("status", "--json", environ=settings)))[idp.issuer]
+    assert shown["kids"] == list(idp.kids)
+    assert idp.fetches == 1  # the second found the row
+
+
+def test_status_shows_what_there_is_before_it_fails(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    idp.down()
+    result = invoke("status", environ=settings)
+    assert isinstance(result.exception, KeysUnavailable)
+    assert "ready: False" in result.output
+    assert "last_error: the provider answered with status 503" in result.output
+
+
+def test_status_without_a_fitting_key_is_not_ready(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    result = invoke("status", environ={**settings, "SKELDIR_JWT_ALGORITHMS": "EdDSA"})
+    assert result.exit_code == 1
+    assert "ready: False" in result.output
+
+
+def test_refresh_fetches_and_shows_the_new_keys(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer, pg_dsn: str
+) -> None:
+    invoke("status", environ=settings)
+    new = idp.rotate()
+    assert f"kids: {new}, " in printed(invoke("refresh", environ=settings))
+    assert rows(pg_dsn)[0]["last_refresh_reason"] == "manual"
+    again = invoke("refresh", "--json", environ=settings)
+    assert isinstance(again.exception, KeysUnavailable)
+    assert again.exception.reason == "floor"
+    assert idp.fetches == 2
+
+
+def test_verify_prints_the_claims(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    token = idp.token(sub="user-7", claims={"roles": ["a", "b"], "realm": {"name": "x"}})
+    text = printed(invoke("verify", token, environ=settings))
+    assert "sub: user-7\n" in text
+    assert "roles: a, b\n" in text
+    assert "realm\n  name: x\n" in text
+    claims = json.loads(printed(invoke("verify", token, "--json", environ=settings)))
+    assert (claims["sub"], claims["realm"]) == ("user-7", {"name": "x"})
+
+
+def test_verify_reads_standard_input(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    assert "sub: user-1" in printed(invoke("verify", "-", environ=settings, stdin=f"  {idp.token()}\n"))
+
+
+def test_verify_asks_for_scopes(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    token = idp.token(scopes=("orders:read", "orders:write"))
+    wanted = ("--scope", "orders:read", "--scope", "orders:write")
+    printed(invoke("verify", token, *wanted, environ=settings))
+    error = invoke("verify", token, *wanted, "--scope", "orders:delete", environ=settings).exception
+    assert isinstance(error, InsufficientScope)
+
+
+def test_verify_raises_what_verify_raises(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    error = invoke("verify", idp.token(expires_in=-90), environ=settings).exception
+    assert isinstance(error, InvalidToken)
+    assert error.code == "expired"
+
+
+def test_flags_go_before_the_environment(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer, pg_dsn: str
+) -> None:
+    wrong = {**settings, "SKELDIR_JWT_AUDIENCE": "billing-api", "SKELDIR_JWT_DATABASE_URL": NOWHERE}
+    flags = ("--audience", "orders-api", "--dsn", pg_dsn, "--issuer", idp.issuer)
+    assert "sub: user-1" in printed(invoke("verify", idp.token(), *flags, environ=wrong))
+
+
+def test_explain_says_that_a_token_is_accepted(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    text = printed(invoke("explain", idp.token(), environ=settings))
+    assert text.startswith("verdict: accepted\nheader\n  alg: ES256\n")
+    assert "claims\n" in text
+    assert "  sub: user-1\n" in text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "hint"),
+    [
+        ({"iss": "{issuer}/"}, "wrong_issuer", "iss differs by a trailing slash"),
+        ({"aud": "billing-api"}, "wrong_audience", None),
+        ({"exp": 1}, "expired", None),
+    ],
+)
+def test_explain_says_why_a_token_is_refused(
+    spoil: dict[str, Any],
+    code: str,
+    hint: str | None,
+    invoke: Invoke,
+    settings: dict[str, str],
+    idp: LoopbackIssuer,
+) -> None:
+    spoil = {name: v.format(issuer=idp.issuer) if isinstance(v, str) else v for name, v in spoil.items()}
+    token = idp.token(claims=spoil)
+    result = invoke("explain", token, "--json", environ=settings)
+    assert result.exit_code == 1
+    shown = json.loads(result.output)
+    assert (shown["verdict"], shown["code"]) == ("refused", code)
+    assert hint is None or shown["hint"] == hint
+    assert shown["claims"]["sub"] == "user-1"
+    assert shown["header"]["kid"] == idp.kids[0]
+    text = invoke("explain", "-", environ=settings, stdin=token).output
+    assert text.startswith(f"verdict: refused\ncode: {code}\nreason: ")
+
+
+def test_explain_reads_what_can_be_read_of_an_unsigned_or_foreign_token(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    shown = json.loads(invoke("explain", idp.stranger_token(), "--json", environ=settings).output)
+    assert shown["code"] == "unknown_kid"
+    assert shown["claims"]["iss"] == idp.issuer
+
+
+@pytest.mark.parametrize("token", ["rubbish", "a.b.c", "", "eyJhbGciOiJub25lIn0.e30."])
+def test_explain_says_when_there_is_nothing_to_read(
+    token: str, invoke: Invoke, settings: dict[str, str]
+) -> None:
+    result = invoke("explain", token, environ=settings)
+    assert result.exit_code == 1
+    assert "verdict: refused\n" in result.output
+    assert result.output.endswith("readable: no\n")
+
+
+def test_without_a_database_the_commands_use_memory(invoke: Invoke, idp: LoopbackIssuer) -> None:
+    environ = environ_of(idp)
+    assert "ready: True" in printed(invoke("status", environ=environ))
+    assert "sub: user-1" in printed(invoke("verify", idp.token(), environ=environ))
+
+
+@pytest.mark.parametrize(("held", "code"), [(True, 0), (False, 1)])
+def test_the_demo_ends_as_its_acts_did(
+    held: bool, code: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def play(**options: object) -> bool:
+        asked.append(options)
+        return held
+
+    monkeypatch.setattr(demo, "run_demo", play)
+    assert invoke("demo", "--dsn", NOWHERE).exit_code == code
+    assert asked == [{"workers": 16, "dsn": NOWHERE}]
+
+
+def test_help_names_every_command_and_the_exit_codes(invoke: Invoke) -> None:
+    text = printed(invoke("--help"))
+    for command in ("migrate", "seal-key", "status", "refresh", "verify", "explain", "demo"):
+        assert f"\n  {command} " in text
+        assert max(map(len, printed(invoke(command, "--help")).splitlines())) <= 80
+    assert "Exit codes: 0 done, 1 refused or not ready, 2 wrong usage or settings," in text

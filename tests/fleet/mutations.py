@@ -1,0 +1,354 @@
+"""Mutations: each takes one mechanism out of the code, so that the proof of it can be seen to fail.
+
+`SKELDIR_JWT_TEST_MUTATION` names the one to apply. It is applied to the process that imports the tests and,
+through `prepare`, to every worker. A patch that finds no text to replace is an error, so a mutation cannot
+outlive what it was written for. As a pytest plugin (`-p mutations`) this module serves tests outside of its
+folder too.
+"""
+
+from __future__ import annotations
+import __future__
+
+import importlib
+import inspect
+import os
+import sys
+import textwrap
+from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+ANNOTATIONS_ARE_TEXT = __future__.annotations.compiler_flag
+VARIABLE = "SKELDIR_JWT_TEST_MUTATION"
+SQL = "stores/statements.sql"
+TOGGLE = (("SKELDIR_B12_P3_DISABLE_PG_SINGLEFLIGHT", "1"), ("SKELDIR_JWT_ALLOW_MUTATIONS", "1"))
+
+STAMPEDE = "tests/fleet/test_pg_fleet_stampede.py::"
+LEADERS = "tests/fleet/test_fleet_leaders.py::"
+ROTATION = "tests/fleet/test_fleet_rotation.py::"
+TAMPERING = "tests/fleet/test_fleet_tampering.py::"
+TENANTS = "tests/adapters/test_tenant_context.py::"
+SINGLEFLIGHT = STAMPEDE + "test_unknown_kid_refresh_is_fleet_singleflight_with_spawn_processes[8]"
+KILLED = LEADERS + "test_a_killed_leader_is_taken_over_when_its_lease_ends"
+TAMPERED = TAMPERING + "test_r55_a_tampered_row_is_refused_and_recovered_from[drop_the_seal]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """Replace one piece of the text of a function (`core.leader:Leader.lead`) or of the statements."""
+
+    where: str
+    old: str
+    new: str
+
+    def applied(self, text: str) -> str:
+        """The text with the piece replaced."""
+        if text.count(self.old) != 1:
+            raise LookupError(f"{self.where} holds {text.count(self.old)} times: {self.old}")
+        return text.replace(self.old, self.new)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutation:
+    """What is taken out, and the proof that must fail without it."""
+
+    proof: str
+    patches: tuple[Patch, ...] = ()
+    environ: tuple[tuple[str, str], ...] = ()
+
+
+def one(proof: str, where: str, old: str, new: str) -> Mutation:
+    """A mutation of one patch."""
+    return Mutation(proof=proof, patches=(Patch(where=where, old=old, new=new),))
+
+
+MUTATIONS: dict[str, Mutation] = {
+    # One fetch, by one leader.
+    "coordination switched off, rotation": Mutation(proof=SINGLEFLIGHT, environ=TOGGLE),
+    "coordination switched off, cold start": Mutation(
+        proof=STAMPEDE + "test_a_cold_start_of_many_workers_is_one_fetch[advisory]", environ=TOGGLE
+    ),
+    "a lease keeps nobody out": one(
+        SINGLEFLIGHT,
+        SQL,
+        "(c.lease_until > n.t AND c.lease_until <= n.t + interval '60 s' AND {CLAIMED_IN_THE_PAST})",
+        "false",
+    ),
+    "what a process has already is newer": one(
+        SINGLEFLIGHT,
+        SQL,
+        "NOT (c.generation <= %(have)s OR c.generation = %(bad)s)",
+        "NOT (c.generation = 0 OR c.generation = %(bad)s)",
+    ),
+    "no second look at the row when it is won": one(
+        "tests/stores/test_hammer.py::test_leases_fences_and_floors_hold_under_fire[read committed-False]",
+        SQL,
+        "    AND NOT {NEWER} AND {DUE} AND NOT {LEASED} AND NOT {BACKED_OFF}"
+        " AND NOT (%(force)s AND {FLOORED})\n",
+        "",
+    ),
+    "a session's advisory lock": one(
+        STAMPEDE + "test_a_stampede_through_pgbouncer_is_one_fetch_and_leaves_no_lock[advisory]",
+        SQL,
+        "OR pg_try_advisory_xact_lock(",
+        "OR pg_try_advisory_lock(",
+    ),
+    "a connection held during the fetch": one(
+        STAMPEDE + "test_no_connection_is_held_during_the_fetch_nor_between_refreshes",
+        "driver:Driver.drive",
+        "isinstance(effect, Fetch) or (isinstance(effect, Wait) and effect.release)",
+        "isinstance(effect, Wait) and effect.release",
+    ),
+    # Floor, backoff, jitter.
+    "forced claims ignore the floor": one(
+        STAMPEDE + "test_refresh_floor_blocks_repeated_unknown_kid_refresh",
+        SQL,
+        "(c.floor_until > n.t AND c.floor_until <= n.t + greatest(%(floor)s, 60) * interval '1 s'"
+        " AND {CLAIMED_IN_THE_PAST})",
+        "false",
+    ),
+    "a floor counts up to the reader's own": one(
+        ROTATION + "test_the_floor_of_an_app_holds_for_an_app_with_a_shorter_one",
+        SQL,
+        "greatest(%(floor)s, 60)",
+        "%(floor)s",
+    ),
+    "a scheduled claim arms the floor": one(
+        ROTATION + "test_a_scheduled_refresh_does_not_make_a_new_key_wait",
+        SQL,
+        "CASE WHEN %(force)s THEN n.t + %(floor)s * interval '1 s' ELSE c.floor_until END",
+        "n.t + %(floor)s * interval '1 s'",
+    ),
+    "nobody backs off": one(
+        STAMPEDE + "test_refresh_backoff_applies_after_failure",
+        SQL,
+        "(c.backoff_until > n.t AND c.backoff_until <= n.t + interval '3700 s' AND {CLAIMED_IN_THE_PAST})",
+        "false",
+    ),
+    "no jitter in the schedule": one(
+        STAMPEDE + "test_refresh_jitter_changes_next_allowed_schedule",
+        "core.schedule:Schedule.jitter",
+        "self.policy.jitter * self.draw()",
+        "self.policy.jitter",
+    ),
+    "no spread of the checks": one(
+        STAMPEDE + "test_workers_that_start_together_look_at_the_row_apart",
+        "core.schedule:Schedule.next_check",
+        "(0.5 + 0.5 * self.draw())",
+        "1.0",
+    ),
+    # Leaders that die.
+    "an abandoned fetch is not counted": one(
+        KILLED,
+        SQL,
+        "abandoned_count = (c.lease_owner IS NOT NULL)::int + least(",
+        "abandoned_count = least(",
+    ),
+    "a lease never ends": one(
+        KILLED,
+        SQL,
+        "(c.lease_until > n.t AND c.lease_until <= n.t + interval '60 s' AND {CLAIMED_IN_THE_PAST})",
+        "(c.lease_until > 'epoch')",
+    ),
+    "no fence guards a write, processes": one(
+        LEADERS + "test_a_leader_that_was_stopped_wakes_up_and_changes_nothing",
+        SQL,
+        "c.source_key = %(key)s AND c.fence = %(fence)s AND c.lease_owner = %(owner)s",
+        "c.source_key = %(key)s",
+    ),
+    "no fence guards a write, store": one(
+        "tests/stores/test_store_contract.py::test_a_stale_fence_changes_nothing[advisory]",
+        SQL,
+        "c.source_key = %(key)s AND c.fence = %(fence)s AND c.lease_owner = %(owner)s",
+        "c.source_key = %(key)s AND c.lease_owner IS NOT NULL",
+    ),
+    "a publish is tried once": one(
+        LEADERS + "test_a_leader_whose_database_restarts_serves_at_once_and_publishes_when_it_is_back",
+        "core.leader:Leader._repeat",
+        "pause = CONTENDED_PAUSE",
+        "return None",
+    ),
+    "401 after a leader that died": one(
+        LEADERS + "test_a_killed_leader_is_our_fault_until_its_floor_has_ended",
+        "core.schedule:Schedule.as_the_row_says",
+        'reason = None if row.outcome == "ok" else row.outcome',
+        "reason = None",
+    ),
+    "401 while a refresh runs": one(
+        LEADERS + "test_a_refresh_that_runs_past_the_budget_is_our_fault",
+        "core.schedule:Schedule.still_running",
+        'reason="running"',
+        "reason=None",
+    ),
+    "a forked child waits for its parent's refresh": one(
+        "tests/fleet/test_fleet_forks.py::"
+        "test_forked_children_verify_a_new_key_by_claims_of_their_own[during a refresh]",
+        "refresher:Refresher.after_fork",
+        "self._flight = None",
+        "pass",
+    ),
+    # What a request costs.
+    "no gate": one(
+        STAMPEDE + "test_a_flood_sends_no_statement_while_the_gate_is_closed",
+        "refresher:Refresher._apply",
+        "self.gate = ending.gate",
+        "self.gate = OPEN_GATE",
+    ),
+    "a newer row does not close the gate": one(
+        STAMPEDE + "test_a_rotation_closes_the_gate_of_those_who_only_adopt_it",
+        "core.schedule:Schedule.as_the_row_says",
+        'if row.outcome == "running" or closed_for <= 0:',
+        'if kind == "adopted":',
+    ),
+    "who adopts looks at the row again at once": one(
+        STAMPEDE + "test_workers_that_start_together_look_at_the_row_apart",
+        SQL,
+        "CASE WHEN s.past_its_schedule THEN 0",
+        "CASE WHEN s.due THEN 0",
+    ),
+    "a known kid waits for a check of the row": Mutation(
+        proof=STAMPEDE + "test_verification_steady_state_never_waits_for_the_provider_or_the_database",
+        patches=(
+            Patch(
+                where="refresher:Refresher.attend",
+                old="return flight if flight.idle else None",
+                new="return flight",
+            ),
+            Patch(
+                where="refresher:Refresher.attend", old="return flight if idle else None", new="return flight"
+            ),
+        ),
+    ),
+    "polling in a hurry": one(
+        STAMPEDE + "test_a_follower_of_a_fetch_of_200_ms_sends_six_statements_at_most",
+        "core.schedule:Schedule.poll_pause",
+        "return min(base, POLL_PAUSE_MAX)",
+        "return min(base, 0.02)",
+    ),
+    "idle workers serve what they have": one(
+        ROTATION + "test_an_idle_worker_looks_at_the_row_before_it_serves",
+        "refresher:Refresher.attend",
+        "idle = now - self._looked_at > self._policy.refresh_interval",
+        "idle = False",
+    ),
+    "a token outlives its request": one(
+        TENANTS + "test_every_part_of_concurrent_requests_sees_its_own_tenant_and_nobodys_afterwards[asgi]",
+        "token:RequestScope.close",
+        "outer, self._outer, self._token = self._outer, None, None",
+        "outer = self._outer",
+    ),
+    # Trust and truth.
+    "keys count from the end of their fetch": one(
+        ROTATION + "test_keys_are_not_taken_to_be_newer_than_the_start_of_their_fetch",
+        "core.leader:Leader.lead",
+        "fetched_us=row.claimed_us,",
+        "fetched_us=row.claimed_us + round((fetched.received - claimed.sent) * MICROSECONDS),",
+    ),
+    "the seal is not checked": one(
+        TAMPERED, "core.seal:Sealer.inspect", "if self._current is None:", "if True:"
+    ),
+    "a tampered row is not fetched over": one(
+        TAMPERED,
+        "core.refresh:Refresh._coordinated",
+        'order = replace(order, force=True, reason="tampered")',
+        "pass",
+    ),
+    "validators come from the row": Mutation(
+        proof=TAMPERING + "test_r55_validators_come_from_checked_keys_and_never_from_the_row",
+        patches=(
+            Patch(where=SQL, old="CASE WHEN s.newer THEN s.etag END AS etag", new="s.etag AS etag"),
+            Patch(
+                where="core.leader:Leader.lead",
+                old="conditional=_conditional(order)",
+                new="conditional=Conditional(etag=row.etag)",
+            ),
+        ),
+    ),
+    "coordination switched off, Django": Mutation(
+        proof="tests/django_app/test_store_fleet.py"
+        "::test_an_unknown_kid_is_one_fetch_of_a_fleet_of_django_processes",
+        environ=TOGGLE,
+    ),
+    "a claim in a transaction of its own": one(
+        "tests/django_app/test_store.py"
+        "::test_statements_are_committed_one_by_one_whatever_the_project_does[False]",
+        "django.store:ProjectDriver.connect",
+        '"AUTOCOMMIT": True, ',
+        "",
+    ),
+    "a forced fetch may be answered from a cache": one(
+        ROTATION + "test_a_forced_fetch_asks_for_everything_and_a_scheduled_one_for_what_has_changed",
+        "core.leader:_conditional",
+        "if order.force:",
+        "if False:",
+    ),
+}
+
+
+def prepare() -> None:
+    """Apply the mutation that the environment names, once in a process."""
+    global _prepared
+    name = os.environ.get(VARIABLE)
+    if name is None or _prepared:
+        return
+    _prepared = True
+    apply(MUTATIONS[name])
+
+
+def apply(mutation: Mutation) -> None:
+    """Apply a mutation to this process, for good."""
+    for patch in mutation.patches:
+        if patch.where == SQL:
+            _change_statements(patch)
+        else:
+            _change_function(patch)
+
+
+_prepared = False
+
+
+def pytest_configure() -> None:
+    """Apply it where this module is a plugin of pytest."""
+    prepare()
+
+
+def _change_statements(patch: Patch) -> None:
+    from skeldir_jwt_mw.stores import session, statements
+
+    changed = patch.applied(_sources.get(SQL) or resources.files("skeldir_jwt_mw").joinpath(SQL).read_text())
+    _sources[SQL] = changed
+    composed = MappingProxyType(statements.compose(changed))
+    vars(statements)["STATEMENTS"] = vars(session)["STATEMENTS"] = composed
+
+
+_sources: dict[str, str] = {}  # what was changed already, where two patches go to one place
+
+
+def _change_function(patch: Patch) -> None:
+    module_name, _, path = patch.where.partition(":")
+    module = importlib.import_module(f"skeldir_jwt_mw.{module_name}")
+    owner: Any = module
+    *outer, name = path.split(".")
+    for part in outer:
+        owner = getattr(owner, part)
+    source = _sources.get(patch.where) or textwrap.dedent(inspect.getsource(getattr(owner, name)))
+    changed = _sources[patch.where] = patch.applied(source)
+    made: dict[str, Any] = {}
+    exec(
+        compile(changed, patch.where, "exec", flags=ANNOTATIONS_ARE_TEXT, dont_inherit=True),
+        vars(module),
+        made,
+    )
+    original = vars(owner)[name]
+    setattr(owner, name, made[name])
+    if not outer:
+        _rebind(original, made[name])
+
+
+def _rebind(original: Any, changed: Any) -> None:
+    """Change what other modules of the package have imported by name."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("skeldir_jwt_mw.")]:
+        for name, value in list(vars(module).items()):
+            if value is original:
+                setattr(module, name, changed)

@@ -1,0 +1,492 @@
+"""The refresh script, driven by hand: every effect is answered by the test, time is an argument."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from refresh_stage import DOCUMENT, NOW_US, OLD_DOCUMENT, POLICY, SEALER, Stage, content, order, row
+
+from skeldir_jwt_mw.config import RefreshPolicy
+from skeldir_jwt_mw.core.effects import (
+    Claim,
+    Conditional,
+    Fail,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Peek,
+    Peeked,
+    Publish,
+    Read,
+    Row,
+    StoreContended,
+    StoreUnavailable,
+    Wait,
+)
+from skeldir_jwt_mw.core.order import Order
+from skeldir_jwt_mw.core.schedule import Schedule
+from skeldir_jwt_mw.core.seal import Sealer
+from skeldir_jwt_mw.errors import ConfigurationError
+from skeldir_jwt_mw.testing.tokens import SigningKey
+
+
+def test_a_leader_fetches_and_publishes_under_its_fence() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT, etag='"new"'), True)
+    ending = stage.play(order())
+    publish = stage.only(Publish)
+    assert stage.kinds() == ["Claim", "Fetch", "Publish"]
+    assert publish.content.generation == 9
+    assert publish.content.payload == DOCUMENT
+    assert publish.coordinated
+    assert ending.kind == "refreshed"
+    assert ending.adopted is not None
+    assert ending.adopted.content == publish.content
+
+
+def test_what_was_fetched_dates_from_before_the_fetch() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), True)
+    ending = stage.play(order())
+    publish = stage.only(Publish)
+    assert publish.content.fetched_us == NOW_US
+    assert ending.adopted is not None
+    assert ending.adopted.fetched_at == 0.0
+    assert publish.content.expires_us == NOW_US + 21_600 * 1_000_000
+
+
+def test_a_published_seal_is_good() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), True)
+    stage.play(order())
+    publish = stage.only(Publish)
+    assert SEALER.inspect("source", publish.content, publish.seal) == "good"
+
+
+def test_a_scheduled_fetch_sends_the_validators_of_its_own_snapshot() -> None:
+    forged = content(generation=5, etag='"of the row"')
+    stage = Stage(row("leader", forged, generation=5), Fetched(document=None), True)
+    stage.play(order())
+    assert stage.only(Fetch).conditional == Conditional(etag='"old"')
+
+
+def test_a_forced_fetch_sends_no_validators_and_asks_for_no_cache() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), True)
+    stage.play(order(force=True, reason="unknown_kid"))
+    assert stage.only(Fetch).conditional == Conditional(no_cache=True)
+
+
+def test_not_modified_publishes_the_bytes_of_the_own_snapshot_with_new_times() -> None:
+    stage = Stage(row("leader"), Fetched(document=None), True)
+    ending = stage.play(order())
+    publish = stage.only(Publish)
+    assert publish.content.payload == OLD_DOCUMENT
+    assert publish.content.etag == '"old"'
+    assert publish.content.fetched_us == NOW_US
+    assert ending.adopted is not None
+
+
+@pytest.mark.parametrize("ordered", [order(force=True), order(trusted=None, have=0, need=True)])
+def test_not_modified_to_an_unconditional_fetch_is_a_failure(ordered: Order) -> None:
+    stage = Stage(row("leader"), Fetched(document=None), 2.0)
+    ending = stage.play(ordered)
+    assert stage.kinds() == ["Claim", "Fetch", "Fail"]
+    assert ending.kind == "failed"
+
+
+@pytest.mark.parametrize("document", [b"<html>", b"{}", b'{"keys":[]}', b'{"keys":[{"kty":"oct","k":"AA"}]}'])
+def test_r53_a_document_without_a_usable_key_is_a_failure_and_replaces_nothing(document: bytes) -> None:
+    stage = Stage(row("leader"), Fetched(document=document), 2.0)
+    ending = stage.play(order())
+    assert ending.kind == "failed"
+    assert ending.adopted is None
+    assert stage.kinds() == ["Claim", "Fetch", "Fail"]
+
+
+def test_a_failure_closes_the_gate_for_the_fleets_backoff() -> None:
+    stage = Stage(row("leader"), FetchFailed("status 503", retry_after=30.0), 30.0)
+    ending = stage.play(order())
+    assert stage.only(Fail).retry_after == 30.0
+    assert ending.gate.reason == "failed"
+    assert ending.gate.until >= 30.0
+
+
+def test_a_forced_fetch_closes_the_gate_for_the_floor_as_a_success() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), True)
+    ending = stage.play(order(force=True))
+    assert ending.gate.reason is None
+    assert ending.gate.until >= POLICY.floor
+
+
+def test_a_scheduled_fetch_leaves_the_gate_open() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), True)
+    assert stage.play(order()).gate.until < 0
+
+
+def test_a_hostile_max_age_neither_shortens_nor_lengthens_without_bounds() -> None:
+    for max_age, seconds in ((0.0, 60.0), (120.0, 120.0), (1e9, 300.0), (None, 300.0)):
+        stage = Stage(row("leader"), Fetched(document=DOCUMENT, max_age=max_age), True)
+        stage.play(order())
+        assert stage.only(Publish).next_us == NOW_US + round((seconds + POLICY.jitter / 2) * 1_000_000)
+
+
+def test_a_newer_row_is_adopted_after_its_seal_was_checked() -> None:
+    stage = Stage(row("newer", content(6, DOCUMENT)))
+    ending = stage.play(order())
+    assert ending.kind == "adopted"
+    assert ending.adopted is not None
+    assert ending.adopted.content.generation == 6
+    assert stage.kinds() == ["Claim"]
+
+
+def test_a_row_expires_with_its_seal_or_the_own_max_stale_whichever_is_earlier() -> None:
+    sealed = Stage(row("newer", content(6, DOCUMENT, expires_us=NOW_US + 7_000_000))).play(order())
+    assert sealed.adopted is not None
+    assert sealed.adopted.expires_at == pytest.approx(7.0)
+    own = Stage(row("newer", content(6, DOCUMENT, expires_us=NOW_US + 10**15))).play(order())
+    assert own.adopted is not None
+    assert own.adopted.expires_at == pytest.approx(POLICY.max_stale - 10.0)
+
+
+def test_r55_a_forged_row_is_claimed_over_by_force() -> None:
+    stage = Stage(
+        row("newer", content(6, DOCUMENT), seal=b"x" * 41), row("leader"), Fetched(document=DOCUMENT), True
+    )
+    ending = stage.play(order())
+    second = stage.effects[1]
+    assert isinstance(second, Claim)
+    assert (second.bad, second.force, second.reason) == (6, True, "tampered")
+    assert [report.event for report in stage.reports] == ["forged_row", "refreshed"]
+    assert ending.kind == "refreshed"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"payload": None},
+        {"now_us": None},
+        {"fetched_us": None},
+        {"expires_us": None},
+        {"generation": 1 << 61},
+    ],
+)
+def test_r55_a_row_with_a_hole_or_an_absurd_generation_is_never_adopted(members: dict[str, Any]) -> None:
+    stage = Stage(row("newer", content(6, DOCUMENT), **members), row("floor", floor_left=3.0))
+    ending = stage.play(order())
+    assert ending.adopted is None
+    assert stage.reports[0].event == "forged_row"
+
+
+def test_a_strangers_row_is_claimed_over_without_force() -> None:
+    stranger = Sealer([b"s" * 32]).seal("source", content(6, DOCUMENT))
+    stage = Stage(
+        row("newer", content(6, DOCUMENT), seal=stranger), row("leader"), Fetched(document=DOCUMENT), True
+    )
+    stage.play(order(need=True, trusted=None, have=0))
+    second = stage.effects[1]
+    assert isinstance(second, Claim)
+    assert (second.bad, second.force) == (6, False)
+
+
+def test_a_strangers_row_is_left_alone_while_the_local_pause_lasts() -> None:
+    stranger = Sealer([b"s" * 32]).seal("source", content(6, DOCUMENT))
+    stage = Stage(row("newer", content(6, DOCUMENT), seal=stranger))
+    ending = stage.play(order(replace_stranger=False))
+    assert ending.kind == "blocked"
+    assert ending.gate.reason == "row_refused"
+
+
+def test_an_endless_supply_of_forged_rows_ends_the_refresh() -> None:
+    forged = [row("newer", content(6 + n, DOCUMENT), seal=b"x" * 41) for n in range(4)]
+    ending = Stage(*forged).play(order())
+    assert ending.gate.reason == "row_refused"
+
+
+def test_an_expired_newer_row_counts_as_none() -> None:
+    expired = content(6, DOCUMENT, expires_us=NOW_US - 1)
+    stage = Stage(row("newer", expired), row("leader"), Fetched(document=DOCUMENT), True)
+    ending = stage.play(order(need=True))
+    second = stage.effects[1]
+    assert isinstance(second, Claim)
+    assert (second.have, second.need) == (6, True)
+    assert ending.kind == "refreshed"
+
+
+def test_a_follower_polls_and_claims_again_once_the_generation_changes() -> None:
+    running = Peeked(generation=5, running=True)
+    stage = Stage(
+        row("wait", outcome="running", lease_left=4.9),
+        running,
+        running,
+        Peeked(generation=6, running=False),
+        row("newer", content(6, DOCUMENT)),
+    )
+    ending = stage.play(order(force=True))
+    assert stage.kinds() == ["Claim", "Peek", "Peek", "Peek", "Claim"]
+    assert ending.kind == "adopted"
+    assert ending.waited
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 0.999])
+def test_a_follower_of_a_fetch_of_250_ms_sends_at_most_six_statements(draw: float) -> None:
+    schedule = Schedule(policy=POLICY, draw=lambda: draw)
+    elapsed, polls = 0.0, 0
+    while elapsed < 0.250:
+        elapsed += schedule.poll_pause(polls, elapsed)
+        polls += 1
+    assert 1 + polls + 1 <= 6
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 0.999])
+def test_a_follower_sends_at_most_sixteen_statements_in_a_wait_budget(draw: float) -> None:
+    schedule = Schedule(policy=POLICY, draw=lambda: draw)
+    elapsed, polls = 0.0, 0
+    while elapsed < POLICY.wait_budget:
+        elapsed += schedule.poll_pause(polls, elapsed)
+        polls += 1
+    assert 1 + polls <= 16
+
+
+def test_a_follower_gives_up_when_its_patience_ends_and_looks_again_at_the_end_of_the_lease() -> None:
+    running = Peeked(generation=5, running=True)
+    stage = Stage(row("wait", outcome="running", lease_left=4.9), *[running] * 100)
+    ending = stage.play_endlessly(order(force=True, patience=0.3))
+    assert ending.gate.reason == "running"
+    assert ending.gate.until >= 4.9
+    assert ending.check_at >= 4.9
+
+
+def test_short_pauses_keep_the_connection_and_long_ones_give_it_back() -> None:
+    running = Peeked(generation=5, running=True)
+    stage = Stage(
+        row("wait", outcome="running", lease_left=4.9),
+        *[running] * 8,
+        Peeked(generation=6, running=False),
+        row("newer", content(6, DOCUMENT)),
+    )
+    stage.play(order())
+    waits = [effect for effect in stage.effects if isinstance(effect, Wait)]
+    # A follower of a short fetch makes one connection; one whose leader takes long holds none for most of it.
+    assert [wait.release for wait in waits[:4]] == [False] * 4
+    assert [wait.release for wait in waits[-2:]] == [True] * 2
+
+
+def test_contended_claims_leave_the_advisory_lock_out_after_two() -> None:
+    stage = Stage(row("contended"), StoreContended(), row("fresh"))
+    stage.play(order())
+    assert [effect.use_gate for effect in stage.effects if isinstance(effect, Claim)] == [True, True, False]
+
+
+def test_the_lease_strategy_never_uses_the_advisory_lock() -> None:
+    stage = Stage(row("fresh"), policy=RefreshPolicy(strategy="lease"))
+    stage.play(order())
+    assert stage.only(Claim).use_gate is False
+
+
+def test_endless_contention_ends_as_a_store_failure() -> None:
+    stage = Stage(*[row("contended")] * 200)
+    ending = stage.play_endlessly(order(patience=0.5))
+    assert ending.gate.reason == "store"
+    assert ending.store_failed
+
+
+def test_a_store_outage_doubles_the_local_gate_up_to_the_floor() -> None:
+    spans = []
+    for failures in range(4):
+        stage = Stage(StoreUnavailable("down"), lag=0.0)
+        spans.append(stage.play(order(store_failures=failures)).gate.until)
+    spread = POLICY.floor / 10 / 2
+    assert spans == pytest.approx([2 + spread, 4 + spread, 5 + spread, 5 + spread])
+
+
+def test_a_store_outage_does_not_ask_the_provider() -> None:
+    stage = Stage(StoreUnavailable("down"))
+    stage.play(order(need=True, trusted=None, have=0, force=True))
+    assert stage.kinds() == ["Claim"]
+
+
+def test_where_the_policy_says_so_a_store_outage_asks_the_provider_under_a_local_floor() -> None:
+    policy = RefreshPolicy(on_store_outage="fetch", check_interval=1.0)
+    stage = Stage(StoreUnavailable("down"), Fetched(document=DOCUMENT), policy=policy)
+    ending = stage.play(order(need=True, trusted=None, have=0))
+    assert ending.adopted is not None
+    assert ending.adopted.content.generation == 0
+    assert ending.gate.until >= policy.floor
+    assert ending.check_at >= ending.gate.until  # aged keys obey the local floor too
+
+
+def test_a_missing_table_is_not_an_outage() -> None:
+    policy = RefreshPolicy(on_store_outage="fetch")
+    stage = Stage(ConfigurationError("no table"), policy=policy)
+    ending = stage.play(order(need=True, trusted=None, have=0))
+    assert isinstance(ending.misconfigured, ConfigurationError)
+    assert stage.kinds() == ["Claim"]
+
+
+def test_a_publish_that_changed_nothing_but_landed_earlier_is_a_success() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), False, row(None, generation=9))
+    assert stage.play(order()).kind == "refreshed"
+
+
+def test_a_publish_that_lost_its_lease_is_discarded_for_what_is_in_the_row() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), False, row(None, content(11, OLD_DOCUMENT)))
+    ending = stage.play(order())
+    assert stage.kinds() == ["Claim", "Fetch", "Publish", "Read"]
+    assert ending.kind == "adopted"
+    assert ending.adopted is not None
+    assert ending.adopted.content.generation == 11
+
+
+def test_a_leader_whose_database_goes_away_uses_the_keys_at_once_and_keeps_trying_to_publish() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), StoreContended(), StoreUnavailable("down"), True)
+    ending = stage.play(order())
+    assert [settled.kind for settled in stage.settled] == ["refreshed"]
+    assert ending.adopted is not None
+    assert stage.kinds() == ["Claim", "Fetch", "Publish", "Publish", "Publish"]
+
+
+def test_publishing_is_not_tried_past_the_lease() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), *[StoreUnavailable("down")] * 14)
+    ending = stage.play(order())
+    assert ending.kind == "refreshed"
+    assert stage.now <= POLICY.lease + 0.1
+
+
+def test_a_leader_that_could_not_record_its_failure_still_ends() -> None:
+    stage = Stage(row("leader"), FetchFailed("timeout"), StoreContended(), 2.0)
+    ending = stage.play(order())
+    assert ending.kind == "failed"
+    assert stage.kinds() == ["Claim", "Fetch", "Fail", "Fail"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"), [("ok", None), ("failed", "failed"), ("abandoned", "abandoned")]
+)
+def test_a_floor_is_the_callers_fault_only_after_a_successful_refresh(
+    outcome: str, reason: str | None
+) -> None:
+    ending = Stage(row("floor", outcome=outcome, floor_left=3.0)).play(order(force=True))
+    assert ending.gate.reason == reason
+    assert ending.gate.until >= 3.0
+
+
+def test_a_running_fetch_leaves_the_gate_open_for_those_who_may_follow_it() -> None:
+    newer = row("newer", content(6, DOCUMENT), outcome="running", floor_left=4.0, lease_left=4.0)
+    assert Stage(newer).play(order()).gate.until < 0
+
+
+def test_a_published_private_key_is_reported() -> None:
+    key = SigningKey.generate(kid="leaked")
+    secret = key.jwk() | {"d": "AAAA"}
+    document = json.dumps({"keys": [secret, SigningKey.generate(kid="good").jwk()]}).encode()
+    stage = Stage(row("leader"), Fetched(document=document), True)
+    stage.play(order())
+    assert "private_key" in [report.event for report in stage.reports]
+
+
+def test_without_coordination_everybody_fetches_and_publishes_unguarded() -> None:
+    stage = Stage(row("wait", fence=3, outcome="running"), Fetched(document=DOCUMENT), True)
+    ending = stage.play(order(coordinated=False))
+    publish = stage.only(Publish)
+    assert stage.kinds() == ["Claim", "Fetch", "Publish"]
+    assert not publish.coordinated
+    assert publish.content.generation == NOW_US
+    assert ending.kind == "refreshed"
+
+
+def test_identical_bytes_are_not_imported_again() -> None:
+    ordered = order()
+    stage = Stage(row("newer", content(6, OLD_DOCUMENT)))
+    ending = stage.play(ordered)
+    assert ending.adopted is not None
+    assert ordered.trusted is not None
+    assert ending.adopted.jwks is ordered.trusted.jwks
+
+
+def test_a_read_is_what_a_leader_asks_after_losing_its_row() -> None:
+    stage = Stage(row("leader"), FetchFailed("timeout"), None, row(None, outcome="running", lease_left=3.0))
+    ending = stage.play(replace(order(), force=True))
+    assert isinstance(stage.effects[-1], Read)
+    assert ending.kind == "blocked"
+
+
+def test_polls_are_peeks() -> None:
+    stage = Stage(
+        row("wait", outcome="running", lease_left=4.9), Peeked(generation=5, running=False), row("fresh")
+    )
+    stage.play(order())
+    assert isinstance(stage.only(Peek), Peek)
+
+
+def test_a_row_whose_seal_is_good_and_whose_document_is_not_counts_as_forged() -> None:
+    unusable = row("newer", content(6, b'{"keys": []}'))
+    stage = Stage(unusable, row("leader"), Fetched(document=DOCUMENT), True)
+    assert stage.play(order()).kind == "refreshed"
+    assert [report.event for report in stage.reports] == ["forged_row", "refreshed"]
+
+
+def test_a_provider_that_fails_during_a_store_outage_is_left_alone_for_the_floor() -> None:
+    policy = RefreshPolicy(on_store_outage="fetch")
+    stage = Stage(StoreUnavailable("down"), FetchFailed("status 503"), policy=policy)
+    ending = stage.play(order(need=True, trusted=None, have=0))
+    assert ending.adopted is None
+    assert ending.gate.reason == "failed"
+    assert ending.gate.until >= policy.floor
+    assert ending.check_at >= ending.gate.until
+    assert [report.event for report in stage.reports] == ["store_failed", "fetch_failed"]
+
+
+def test_a_store_outage_asks_nobody_while_the_keys_at_hand_are_young() -> None:
+    stage = Stage(StoreUnavailable("down"), policy=RefreshPolicy(on_store_outage="fetch"))
+    assert stage.play(order()).kind == "failed"
+    assert stage.kinds() == ["Claim"]
+
+
+@pytest.mark.parametrize(
+    "left_behind",
+    [
+        row(None, content(11, OLD_DOCUMENT), seal=b"forged"),
+        row(None, content(11, OLD_DOCUMENT, expires_us=NOW_US)),
+        row(None, generation=5),
+    ],
+    ids=["forged", "expired", "older"],
+)
+def test_what_is_in_the_row_after_a_lost_lease_is_judged_like_any_row(left_behind: Row) -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), False, left_behind)
+    ending = stage.play(order())
+    assert ending.kind == "blocked"
+    assert ending.adopted is None
+
+
+def test_a_store_that_goes_away_while_a_lost_lease_is_looked_into_is_an_outage() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), False, StoreUnavailable("down"))
+    ending = stage.play(order())
+    assert (ending.kind, ending.store_failed) == ("failed", True)
+
+
+def test_a_follower_whose_store_goes_away_claims_again_and_hears_of_it() -> None:
+    down = StoreUnavailable("down")
+    stage = Stage(row("wait", outcome="running", lease_left=4.9), down, down)
+    assert stage.play(order()).store_failed
+    assert stage.kinds() == ["Claim", "Peek", "Claim"]
+
+
+def test_a_follower_whose_poll_is_cut_off_polls_again() -> None:
+    changed = Peeked(generation=6, running=False)
+    stage = Stage(
+        row("wait", outcome="running", lease_left=4.9), StoreContended(), changed, row("newer", content(6))
+    )
+    assert stage.play(order()).kind == "adopted"
+    assert stage.kinds() == ["Claim", "Peek", "Peek", "Claim"]
+
+
+@pytest.mark.parametrize("answer", [StoreUnavailable("down"), row("wait", now_us=None)])
+def test_without_coordination_a_store_that_gives_no_time_is_an_outage(answer: object) -> None:
+    stage = Stage(answer)
+    assert stage.play(order(coordinated=False)).store_failed
+    assert stage.kinds() == ["Claim"]
+
+
+def test_a_claim_that_gives_no_verdict_is_a_fault_of_the_store() -> None:
+    with pytest.raises(AssertionError):
+        Stage(row(None)).play(order())

@@ -1,0 +1,178 @@
+"""When what happens next, to the number: a policy of round figures, and a draw that is not the middle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from refresh_stage import order, row, trusted
+
+from skeldir_jwt_mw.config import RefreshPolicy
+from skeldir_jwt_mw.core.order import OPEN_GATE, Ending, Gate, Reply
+from skeldir_jwt_mw.core.schedule import HOLD_CONNECTION, Schedule
+from skeldir_jwt_mw.errors import ConfigurationError
+
+DRAW = 0.25
+POLICY = RefreshPolicy(
+    refresh_interval=300, check_interval=80, floor=8, jitter=4, backoff_base=2, max_stale=1000
+)
+SCHEDULE = Schedule(policy=POLICY, draw=lambda: DRAW)
+NOW = 1000.0  # when the answer was received
+NEXT_CHECK = NOW + 80 * 0.625
+SPREAD = 0.2  # a quarter of a tenth of the floor, which is less than the jitter
+
+
+def reply(value: object = None) -> Reply:
+    return Reply(value=value, sent=NOW - 1, received=NOW)
+
+
+def test_the_random_parts() -> None:
+    assert SCHEDULE.jitter() == 1.0
+    assert SCHEDULE.spread() == SPREAD
+    assert Schedule(policy=RefreshPolicy(jitter=0.1), draw=lambda: DRAW).spread() == 0.025
+    assert SCHEDULE.next_check(NOW) == NEXT_CHECK
+
+
+@pytest.mark.parametrize(
+    ("max_age", "seconds"),
+    [(None, 300.0), (0.0, 60.0), (59.0, 60.0), (60.0, 60.0), (120.0, 120.0), (300.0, 300.0), (1e9, 300.0)],
+)
+def test_a_max_age_only_shortens_the_interval_and_not_below_a_minute(
+    max_age: float | None, seconds: float
+) -> None:
+    assert SCHEDULE.interval(max_age) == seconds
+
+
+def test_an_interval_below_a_minute_is_kept_whatever_the_max_age() -> None:
+    short = Schedule(policy=RefreshPolicy(refresh_interval=20), draw=lambda: DRAW)
+    assert [short.interval(max_age) for max_age in (None, 0.0, 10.0, 90.0)] == [20.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("polls", "elapsed", "seconds"),
+    [
+        (0, 0.0, 0.120),
+        (1, 0.12, 0.085),
+        (2, 0.205, 0.045),
+        (3, 0.25, 0.050),
+        (4, 0.0, 0.055),
+        (4, 0.1, 0.055),
+        (4, 0.3, 0.090),
+        (9, 0.5, 0.150),
+        (9, 0.83, 0.249),
+        (9, 0.9, 0.250),
+        (99, 100.0, 0.250),
+    ],
+)
+def test_polls_come_when_a_short_fetch_ends_and_then_ever_more_slowly(
+    polls: int, elapsed: float, seconds: float
+) -> None:
+    assert SCHEDULE.poll_pause(polls, elapsed) == pytest.approx(seconds * 0.94)
+    latest = Schedule(policy=POLICY, draw=lambda: 1.0)
+    assert latest.poll_pause(polls, elapsed) == pytest.approx(seconds * 1.12)
+
+
+def test_a_connection_is_kept_over_the_first_pause_however_long_it_is_drawn() -> None:
+    assert Schedule(policy=POLICY, draw=lambda: 1.0).poll_pause(0, 0.0) <= HOLD_CONNECTION
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(1, 0.040), (2, 0.080), (3, 0.160), (4, 0.250), (40, 0.250)])
+def test_a_statement_that_was_cut_off_is_repeated_after_a_doubling_pause(times: int, seconds: float) -> None:
+    assert SCHEDULE.contended_pause(times) == pytest.approx(seconds * 0.75)
+
+
+def ending(**members: Any) -> Ending:
+    return Ending(**{"kind": "fresh", "gate": OPEN_GATE, "check_at": NEXT_CHECK, "bad": 3, **members})
+
+
+CLOSED_FOR_FLOOR = Gate(until=NOW + 6 + SPREAD, reason=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "expected"),
+    [
+        ("fresh", {}, ending()),
+        ("fresh", {"refresh_left": 0.0}, ending()),  # another process will see to it
+        ("fresh", {"floor_left": 6.0}, ending(gate=CLOSED_FOR_FLOOR)),
+        ("fresh", {"floor_left": 0.5}, ending(gate=Gate(until=NOW + 0.5 + SPREAD, reason=None))),
+        ("blocked", {"floor_left": 6.0}, ending(kind="blocked", gate=CLOSED_FOR_FLOOR)),
+        (
+            "blocked",
+            {"floor_left": 6.0, "outcome": "failed"},
+            ending(kind="blocked", gate=Gate(until=NOW + 6 + SPREAD, reason="failed")),
+        ),
+        (
+            "blocked",
+            {"floor_left": 6.0, "outcome": "abandoned"},
+            ending(kind="blocked", gate=Gate(until=NOW + 6 + SPREAD, reason="abandoned")),
+        ),
+        ("blocked", {"floor_left": 6.0, "outcome": "running"}, ending(kind="blocked")),
+        (
+            "blocked",
+            {"floor_left": 6.0, "backoff_left": 70.0, "outcome": "failed"},
+            ending(
+                kind="blocked",
+                gate=Gate(until=NOW + 70 + SPREAD, reason="failed"),
+                check_at=NOW + 70 + SPREAD,
+            ),
+        ),
+        (
+            "blocked",
+            {"backoff_left": 0.5, "outcome": "failed"},
+            ending(kind="blocked", gate=Gate(until=NOW + 0.5 + SPREAD, reason="failed")),
+        ),
+        ("adopted", {"refresh_left": 1.0}, ending(kind="adopted")),
+        ("adopted", {"refresh_left": 0.0}, ending(kind="adopted", check_at=NOW)),
+        ("adopted", {"refresh_left": 0.0, "outcome": "running"}, ending(kind="adopted")),
+        ("adopted", {"refresh_left": 0.0, "outcome": "failed"}, ending(kind="adopted", check_at=NOW)),
+        (
+            "adopted",
+            {"refresh_left": 0.0, "backoff_left": 7.0, "outcome": "failed"},
+            ending(
+                kind="adopted",
+                gate=Gate(until=NOW + 7 + SPREAD, reason="failed"),
+                check_at=NOW + 7 + SPREAD,
+            ),
+        ),
+    ],
+)
+def test_an_ending_by_the_row(kind: Any, members: dict[str, Any], expected: Ending) -> None:
+    told = SCHEDULE.as_the_row_says(
+        kind, order(bad=3), row("fresh", **members), reply(), adopted=None, waited=False
+    )
+    assert told == expected
+
+
+def test_an_ending_keeps_what_was_adopted_and_whether_a_fetch_was_followed() -> None:
+    keys = trusted()
+    told = SCHEDULE.as_the_row_says("adopted", order(), row("newer"), reply(), adopted=keys, waited=True)
+    assert told == ending(kind="adopted", adopted=keys, waited=True, bad=-1)
+
+
+def test_the_ending_of_one_who_could_not_wait_for_another_s_fetch() -> None:
+    told = SCHEDULE.still_running(order(bad=3), row("wait", lease_left=4.0), reply())
+    until = NOW + 4 + SPREAD
+    expected = ending(kind="blocked", gate=Gate(until=until, reason="running"), check_at=until, waited=True)
+    assert told == expected
+
+
+@pytest.mark.parametrize(
+    ("members", "closed_for"),
+    [({}, 2.0), ({"floor_left": 6.0}, 6.0), ({"floor_left": 6.0, "backoff_left": 9.0}, 9.0)],
+)
+def test_the_ending_of_one_whose_row_cannot_be_trusted(members: dict[str, Any], closed_for: float) -> None:
+    told = SCHEDULE.row_refused(order(bad=3), row("newer", **members), reply())
+    gate = Gate(until=NOW + closed_for + SPREAD, reason="row_refused")
+    assert told == ending(kind="blocked", gate=gate)
+
+
+@pytest.mark.parametrize(("failures", "closed_for"), [(0, 2.0), (1, 4.0), (2, 8.0), (3, 8.0), (5000, 8.0)])
+def test_the_ending_of_one_whose_store_gave_no_answer(failures: int, closed_for: float) -> None:
+    told = SCHEDULE.store_failed(order(bad=3, store_failures=failures), reply())
+    gate = Gate(until=NOW + closed_for + SPREAD, reason="store")
+    assert told == ending(kind="failed", gate=gate, store_failed=True)
+
+
+def test_what_an_operator_has_to_mend_is_kept() -> None:
+    error = ConfigurationError("no table")
+    assert SCHEDULE.store_failed(order(), reply(error)).misconfigured is error

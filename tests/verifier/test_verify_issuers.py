@@ -1,0 +1,201 @@
+"""Several issuers, issuers that are templates, keys that are published for one issuer, and every source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, verify
+
+from skeldir_jwt_mw import InvalidToken, MemoryStore, Verifier
+from skeldir_jwt_mw.sources import CallableSource, StaticSource
+from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
+
+ENTRA = "https://login.microsoftonline.com/{tid}/v2.0"
+ONE, TWO = "11111111-aaaa-bbbb-cccc-000000000001", "22222222-aaaa-bbbb-cccc-000000000002"
+
+
+def entra(tid: str) -> str:
+    return ENTRA.replace("{tid}", tid)
+
+
+@pytest.fixture
+def both(idp: LoopbackIssuer, other_idp: LoopbackIssuer, make: MakeVerifier) -> Verifier:
+    """A verifier for two providers."""
+    return make([issuer_of(idp), issuer_of(other_idp, audience="billing-api")])
+
+
+def test_each_token_goes_to_its_own_issuer(
+    idp: LoopbackIssuer, other_idp: LoopbackIssuer, both: Verifier, ask: Ask
+) -> None:
+    assert ask(both, idp.token()).issuer == idp.issuer
+    assert other_idp.fetches == 0
+    assert ask(both, other_idp.token(aud="billing-api")).issuer == other_idp.issuer
+    assert (idp.fetches, other_idp.fetches) == (1, 1)
+
+
+def test_each_issuer_has_its_own_rules(other_idp: LoopbackIssuer, both: Verifier, ask: Ask) -> None:
+    assert refusal(both, other_idp.token(), ask) == "wrong_audience"
+
+
+def test_r24_a_key_verifies_no_other_issuers_tokens(
+    idp: LoopbackIssuer, other_idp: LoopbackIssuer, both: Verifier, ask: Ask
+) -> None:
+    both.warm()
+    forged = idp.token(key=other_idp.key())
+    assert refusal(both, forged, ask) == "unknown_kid"
+
+
+def test_r24_one_kid_at_two_issuers_is_two_keys(
+    idp: LoopbackIssuer, other_idp: LoopbackIssuer, both: Verifier
+) -> None:
+    idp.rotate(kid="shared-name")
+    other_idp.rotate(kid="shared-name")
+    assert both.verify(idp.token()).issuer == idp.issuer
+    assert refusal(both, idp.token(key=other_idp.key())) == "bad_signature"
+    assert both.verify(other_idp.token(aud="billing-api")).issuer == other_idp.issuer
+
+
+def test_a_token_of_nobody_is_refused_with_the_hint_of_the_nearest_issuer(
+    idp: LoopbackIssuer, both: Verifier, ask: Ask
+) -> None:
+    with pytest.raises(InvalidToken) as caught:
+        ask(both, idp.token(iss=idp.issuer + "/"))
+    assert (caught.value.code, caught.value.hint) == ("wrong_issuer", "iss differs by a trailing slash")
+    for iss in (None, 5, ["x"], {}, "", "https://login.example.org/"):
+        assert refusal(both, idp.token(claims={"iss": iss}), ask) == "wrong_issuer"
+    assert idp.fetches == 0
+
+
+def test_one_issuers_outage_is_not_the_others(
+    idp: LoopbackIssuer, other_idp: LoopbackIssuer, both: Verifier, ask: Ask
+) -> None:
+    idp.down()
+    assert outage(both, idp.token(), ask).reason == "failed"
+    assert ask(both, other_idp.token(aud="billing-api")).issuer == other_idp.issuer
+    assert not both.ready
+
+
+def test_one_issuers_gate_is_not_the_others(
+    idp: LoopbackIssuer, other_idp: LoopbackIssuer, both: Verifier
+) -> None:
+    both.warm()
+    assert refusal(both, idp.stranger_token()) == "unknown_kid"
+    new = other_idp.rotate()
+    assert both.verify(other_idp.token(aud="billing-api")).kid == new
+    assert refusal(both, idp.stranger_token()) == "unknown_kid"
+    assert (idp.fetches, other_idp.fetches) == (2, 2)
+
+
+def template_options(**options: Any) -> dict[str, Any]:
+    return {"issuer": ENTRA, "tenant_claim": "tid", **options}
+
+
+def test_a_template_accepts_the_issuer_of_the_tokens_own_tenant(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    verifier = make(issuer_of(idp, **template_options()))
+    for tid in (ONE, TWO):
+        token = ask(verifier, idp.token(iss=entra(tid), tid=tid))
+        assert (token.issuer, token.tenant) == (entra(tid), tid)
+    assert list(verifier.status()) == [ENTRA]
+
+
+@pytest.mark.parametrize(
+    ("iss", "tid"),
+    [(entra(ONE), TWO), (entra(ONE), None), (entra("*"), "*"), (ENTRA, "{tid}"), (entra(ONE) + "/", ONE)],
+)
+def test_r31_a_template_refuses_another_tenants_issuer(
+    iss: str, tid: str | None, idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    verifier = make(issuer_of(idp, **template_options()))
+    assert refusal(verifier, idp.token(iss=iss, tid=tid), ask) == "wrong_issuer"
+    assert idp.fetches == 0
+
+
+def test_a_pinned_template_serves_the_tenants_that_it_names(idp: LoopbackIssuer, make: MakeVerifier) -> None:
+    verifier = make(issuer_of(idp, issuer=ENTRA, claims={"tid": ONE}))
+    assert verifier.verify(idp.token(iss=entra(ONE), tid=ONE)).tenant is None
+    assert refusal(verifier, idp.token(iss=entra(TWO), tid=TWO)) == "claim_mismatch"
+
+
+def test_an_exact_issuer_goes_before_a_template(
+    idp: LoopbackIssuer, other_idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    verifier = make([issuer_of(idp, **template_options()), issuer_of(other_idp, issuer=entra(TWO))])
+    verifier.verify(other_idp.token(iss=entra(TWO), tid=TWO))
+    verifier.verify(idp.token(iss=entra(ONE), tid=ONE))
+    assert refusal(verifier, idp.token(iss=entra(TWO), tid=TWO)) == "unknown_kid"
+
+
+def test_r24_a_key_published_for_one_issuer_verifies_no_other(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    key, own, plain = SigningKey.generate(kid="any"), SigningKey.generate(kid="own"), idp.key()
+    idp.serve(
+        {
+            "keys": [
+                key.jwk(issuer="https://login.microsoftonline.com/{tenantid}/v2.0"),
+                own.jwk(issuer=entra(ONE)),
+                plain.jwk(),
+            ]
+        }
+    )
+    verifier = make(issuer_of(idp, **template_options()))
+    for signer, tid in ((key, ONE), (key, TWO), (own, ONE), (plain, TWO)):
+        assert ask(verifier, idp.token(key=signer, iss=entra(tid), tid=tid)).tenant == tid
+    for _ in range(2):  # also once the header is remembered
+        with pytest.raises(InvalidToken) as caught:
+            ask(verifier, idp.token(key=own, iss=entra(TWO), tid=TWO))
+        assert caught.value.code == "wrong_issuer"
+        assert caught.value.hint == "the key that signed it is published for another issuer"
+    assert idp.fetches == 1
+
+
+def test_a_static_source_needs_no_store_and_no_fetch(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    verifier = make(issuer_of(idp, source=StaticSource(idp.jwks())))
+    assert verifier.ready
+    assert ask(verifier, idp.token()).generation == 0
+    assert refusal(verifier, idp.stranger_token(), ask) == "unknown_kid"
+    verifier.refresh()
+    verifier.warm()
+    assert verifier.source_keys() == []
+    assert idp.fetches == 0
+
+
+def test_a_key_ring_of_a_callable_is_read_once(idp: LoopbackIssuer, make: MakeVerifier, ask: Ask) -> None:
+    calls: list[int] = []
+
+    def key_ring() -> dict[str, Any]:
+        calls.append(1)
+        return {"keys": {idp.key().kid: idp.key().public_pem()}, "current_kid": idp.key().kid}
+
+    verifier = make(issuer_of(idp, source=CallableSource(key_ring, identity="key-ring")))
+    for _ in range(3):
+        assert ask(verifier, idp.token()).kid == idp.key().kid
+    assert len(calls) == 1
+
+
+def test_an_issuer_alone_finds_its_keys_by_discovery(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    verifier = make(issuer_of(idp, jwks_url=None))
+    assert ask(verifier, idp.token()).issuer == idp.issuer
+    new = idp.rotate()
+    assert ask(verifier, idp.token()).kid == new
+    assert idp.fetches == 2
+
+
+def test_verifiers_of_one_store_share_keys_across_their_own_rules(
+    idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    store = MemoryStore()
+    first = make(issuer_of(idp), store=store)
+    second = make(
+        issuer_of(idp, audience="billing-api", leeway=0.0), store=store, policy=policy_of(lease=9.0)
+    )
+    verify(first, idp.token())
+    verify(second, idp.token(aud="billing-api"))
+    assert idp.fetches == 1

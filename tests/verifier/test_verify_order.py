@@ -1,0 +1,157 @@
+"""What is cheap is judged first, in one order for all tokens: a refusal costs little and tells nothing."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from verifying import MakeVerifier, issuer_of, policy_of, refusal
+
+from skeldir_jwt_mw import InvalidToken, Verifier
+from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
+
+SLOW = policy_of(refresh_interval=3700.0, max_stale=7400.0, check_interval=3600.0, floor=3600.0)
+# By function, the stage that it belongs to, from cheap to dear. None of the earlier ones follows a later one.
+STAGES = {
+    "split": "framing",
+    "parse_object": "JSON",
+    "of": "issuer",
+    "parse_header": "header",
+    "admit": "header",
+    "bind": "key",
+    "verify_ecdsa": "signature",
+    "check": "claims",
+}
+ORDER = list(dict.fromkeys(STAGES.values()))
+
+
+def stages_of(verifier: Verifier, token: Any) -> list[str]:
+    """The stages that a refused token goes through, in their order."""
+    seen: list[str] = []
+    here = threading.get_ident()
+
+    def profile(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and threading.get_ident() == here and "skeldir_jwt_mw" in frame.f_code.co_filename:
+            stage = STAGES.get(frame.f_code.co_name)
+            # The header is JSON too; where it is read tells which stage that belongs to.
+            if stage == "JSON" and frame.f_back.f_code.co_name == "parse_header":
+                stage = "header"
+            if stage is not None:
+                seen.append(stage)
+
+    sys.setprofile(profile)
+    try:
+        refusal(verifier, token)
+    finally:
+        sys.setprofile(None)
+    return [stage for stage, _ in itertools.groupby(seen)]
+
+
+Spoil = dict[str, Any]
+# Each with the last stage that it gets to. Combined, the first of them decides.
+DEFECTS: dict[str, tuple[Spoil, str]] = {
+    "wrong_issuer": ({"claims": {"iss": "https://other.example/"}}, "issuer"),
+    "bad_header": ({"header": {"alg": 7}}, "header"),
+    "wrong_type": ({"header": {"typ": "id+jwt"}}, "header"),
+    "algorithm_mismatch": ({"header": {"alg": "RS256"}}, "key"),
+    "bad_signature": ({"key": True}, "signature"),
+    "expired": ({"claims": {"exp": 1}}, "claims"),
+}
+
+
+@pytest.fixture
+def verifier(idp: LoopbackIssuer, make: MakeVerifier) -> Verifier:
+    verifier = make(issuer_of(idp), policy=SLOW)
+    verifier.verify(idp.token())
+    return verifier
+
+
+def spoilt(idp: LoopbackIssuer, *names: str) -> str:
+    header: dict[str, Any] = {}
+    claims: dict[str, Any] = {}
+    key = None
+    for name in names:
+        spoil = DEFECTS[name][0]
+        header |= spoil.get("header", {})
+        claims |= spoil.get("claims", {})
+        if "key" in spoil:
+            key = SigningKey.generate(kid=idp.kids[0])
+    return idp.token(key=key, header=header, claims=claims)
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_refused_token_gets_to_its_defect_and_no_further(
+    idp: LoopbackIssuer, verifier: Verifier, name: str
+) -> None:
+    token = spoilt(idp, name)
+    assert refusal(verifier, token) == name
+    stages = stages_of(verifier, token)
+    last = DEFECTS[name][1]
+    assert stages[-1] == last
+    assert [stage for stage in stages if ORDER.index(stage) > ORDER.index(last)] == []
+    assert stages == sorted(stages, key=ORDER.index)
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(DEFECTS, 2)), ids="+".join)
+def test_of_several_defects_the_cheapest_to_find_decides(
+    idp: LoopbackIssuer, verifier: Verifier, pair: tuple[str, str]
+) -> None:
+    if pair == ("bad_header", "algorithm_mismatch"):
+        return  # two values of one member
+    assert refusal(verifier, spoilt(idp, *pair)) == pair[0]
+
+
+@pytest.mark.parametrize(
+    "make_token",
+    [
+        lambda token: "a" * 20_000,
+        lambda token: "." * 16_384,
+        lambda token: token.rpartition(".")[0],
+        lambda token: token + "=",
+        lambda token: token.replace(".", ".e30.", 1),
+        lambda token: token.encode() + b"\xff",
+        lambda token: None,
+    ],
+)
+def test_what_is_no_token_is_not_read_at_all(
+    idp: LoopbackIssuer, verifier: Verifier, make_token: Callable[[str], Any]
+) -> None:
+    assert stages_of(verifier, make_token(idp.token())) == ["framing"]
+
+
+def test_an_unknown_kid_costs_no_claims_and_no_signature_while_the_gate_is_closed(
+    idp: LoopbackIssuer, verifier: Verifier
+) -> None:
+    assert refusal(verifier, idp.stranger_token()) == "unknown_kid"
+    token = idp.stranger_token()
+    assert stages_of(verifier, token) == ["header"]
+
+
+def test_a_token_of_nobody_costs_no_more_where_there_are_many_issuers(
+    idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    many = [issuer_of(idp, issuer=f"https://tenant-{number}.example/") for number in range(300)]
+    verifier = make([*many, issuer_of(idp)], policy=SLOW)
+    hints: list[str | None] = []
+    for iss in ("https://nobody.example/", "https://tenant-299.example", ["x"], None):
+        calls = 0
+
+        def profile(frame: Any, event: str, _: Any) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        token = idp.token(iss=iss)
+        sys.setprofile(profile)
+        try:
+            with pytest.raises(InvalidToken) as caught:
+                verifier.verify(token)
+        finally:
+            sys.setprofile(None)
+        assert caught.value.code == "wrong_issuer"
+        hints.append(caught.value.hint)
+        assert calls < 100
+    assert hints == [None, "iss differs by a trailing slash", *["the token has no iss that is a string"] * 2]
