@@ -63,10 +63,10 @@ def test_500_tasks_with_a_new_kid_cause_one_fetch_and_never_block_the_loop(
 async def verified_by_a_free_loop(
     verifier: Verifier, tokens: list[str], idp: LoopbackIssuer
 ) -> tuple[list[VerifiedToken], float]:
-    """All tokens at once, while the provider waits for this very loop; the longest that it computed in one go.
+    """All tokens at once, while the provider waits for this very loop; its longest turn of work.
 
-    Who waits in the loop's thread would wait until the fetch is given up. What is computed there is counted in
-    seconds of CPU, since on a busy machine a loop is late that nothing blocks.
+    Who waits in the loop's thread would wait until the fetch is given up. What is computed there is counted
+    in seconds of CPU, since on a busy machine a loop is late that nothing blocks.
     """
     turns: list[float] = []
 
