@@ -153,15 +153,32 @@ def test_r24_a_key_published_for_an_issuer_serves_that_issuer_alone(
     ("iss", "hint"),
     [
         ("https://login.example.com", "iss differs by a trailing slash"),
+        ("https://login.example.com//", "iss differs by a trailing slash"),
         ("http://login.example.com/", "iss differs by http and https"),
+        ("ftp://login.example.com/", "iss differs by http and https"),
+        ("http://login.example.com", None),
+        ("http://", None),
+        ("login.example.com/", None),
+        ("/https://login.example.com", None),
         ("https://Login.example.com/", "iss differs in upper and lower case"),
         ("https://other.example.com/", None),
+        ("", None),
         (None, "the token has no iss that is a string"),
         (["https://login.example.com/"], "the token has no iss that is a string"),
     ],
 )
 def test_a_near_miss_is_explained_without_the_tokens_value(iss: Any, hint: str | None) -> None:
     assert issuer_hint(iss, ["https://login.example.com/"]) == hint
+
+
+def test_a_near_miss_is_looked_for_among_all_issuers() -> None:
+    configured = ["opaque", "https://a.example", "https://b.example/"]
+    assert issuer_hint("OPAQUE", configured) == "iss differs in upper and lower case"
+    assert issuer_hint("http://b.example/", configured) == "iss differs by http and https"
+    assert issuer_hint("https://b.example", configured) == "iss differs by a trailing slash"
+    assert issuer_hint("https://a.example/", configured) == "iss differs by a trailing slash"
+    assert issuer_hint("other", configured) is None  # neither of the two has a scheme
+    assert issuer_hint("opaque", []) is None
 
 
 @pytest.mark.parametrize(
