@@ -131,8 +131,8 @@ def test_r20_adding_the_order_to_r_or_s_spoils_a_signature(algorithm: str) -> No
             assert bound(algorithm)(other[0].to_bytes(width) + other[1].to_bytes(width), MESSAGE) is False
 
 
-def crafted(algorithm: str, r_bytes: int) -> tuple[Any, bytes]:
-    """A public key and a signature of `MESSAGE` with an r of so many bytes and an s of one."""
+def crafted(algorithm: str, r_bytes: int, s: int = 1) -> tuple[Any, bytes]:
+    """A public key and a signature of `MESSAGE` with an r of so many bytes and this s."""
     curve = CURVES[algorithm][1]
     n, width = ORDERS[algorithm], LENGTHS[algorithm] // 2
     nonce = next(
@@ -143,9 +143,9 @@ def crafted(algorithm: str, r_bytes: int) -> tuple[Any, bytes]:
     )
     r = ec.derive_private_key(nonce, curve).public_key().public_numbers().x % n
     digest = int.from_bytes(hashlib.new(f"sha{algorithm[2:]}", MESSAGE).digest())
-    # d such that s is 1: s = (digest + r d) / nonce = 1 modulo n.
-    d = (nonce - digest) * pow(r, -1, n) % n
-    return ec.derive_private_key(d, curve).public_key(), r.to_bytes(width) + (1).to_bytes(width)
+    # d such that s = (digest + r d) / nonce modulo n.
+    d = (s * nonce - digest) * pow(r, -1, n) % n
+    return ec.derive_private_key(d, curve).public_key(), r.to_bytes(width) + s.to_bytes(width)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,24 @@ def test_a_signature_with_short_numbers_verifies(algorithm: str, r_bytes: int) -
     public, signature = crafted(algorithm, r_bytes)
     assert bind(algorithm, public)(signature, MESSAGE) is True
     assert bind(algorithm, public)(signature, MESSAGE + b"x") is False
+
+
+@pytest.mark.parametrize("length", [127, 128, 129])
+def test_a_signature_verifies_where_its_der_outgrows_a_length_of_one_octet(length: int) -> None:
+    _, signature = crafted("ES512", 65)
+    s_bytes = length - len(_der_integer(signature[:66])) - 2
+    public, signature = crafted("ES512", 65, 2 ** (8 * s_bytes - 1) - 1)
+    assert len(_der_integer(signature[:66]) + _der_integer(signature[66:])) == length
+    assert bind("ES512", public)(signature, MESSAGE) is True
+
+
+@pytest.mark.parametrize("length", range(1, 67))
+@pytest.mark.parametrize("first", [0x01, 0x7F, 0x80, 0xFF])
+def test_a_der_integer_of_any_length_is_minimal_and_positive(first: int, length: int) -> None:
+    number = bytes([first]) + bytes(length - 1)
+    sign_octet = b"\0" if first >= 0x80 else b""
+    expected = bytes([0x02, length + len(sign_octet)]) + sign_octet + number
+    assert _der_integer(number) == _der_integer(number.rjust(66, b"\0")) == expected
 
 
 @given(st.integers(1, 2**521 - 1))
