@@ -117,7 +117,7 @@ def test_a_child_of_memory_that_is_forked_during_a_refresh_fetches_for_itself(
     provider: IssuerProcess, make: MakeVerifier
 ) -> None:
     """Its store is its own: a fetch that will never reach it holds it up neither by lease nor by floor."""
-    verifier = make(issuer_of(provider))
+    verifier = make(issuer_of(provider), policy=policy_of(wait_budget=10.0, fetch_timeout=10.0, lease=15.0))
     verifier.warm()
     provider.slow(0.4)
     provider.rotate()

@@ -142,7 +142,8 @@ def test_a_token_of_nobody_costs_no_more_where_there_are_many_issuers(
 
         def profile(frame: Any, event: str, _: Any) -> None:
             nonlocal calls
-            calls += event == "call"
+            # Ours alone: logging and the garbage collector call what they like.
+            calls += event == "call" and "/skeldir_jwt_mw/" in frame.f_code.co_filename
 
         token = idp.token(iss=iss)
         sys.setprofile(profile)
@@ -153,5 +154,5 @@ def test_a_token_of_nobody_costs_no_more_where_there_are_many_issuers(
             sys.setprofile(None)
         assert caught.value.code == "wrong_issuer"
         hints.append(caught.value.hint)
-        assert calls < 100
+        assert 0 < calls < 40
     assert hints == [None, "iss differs by a trailing slash", *["the token has no iss that is a string"] * 2]

@@ -36,6 +36,7 @@ TEMPLATES = [
         },
     }
 ]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow ones guard nothing here
 DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres"}}
 
 SKELDIR_JWT = {"ISSUER": "https://login.example.com/", "AUDIENCE": "orders-api"}
