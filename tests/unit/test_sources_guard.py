@@ -97,6 +97,9 @@ NEVER_ASKED = [
     "2002:a9fe:a9fe::1",
     "2001:0:a9fe:a9fe::1",
     "2001:0:0808:0808:0:0:5601:5601",  # Teredo holds its client inverted: 169.254.169.254
+    "2001:0:a9fe:a9fe::5601:5601",
+    "2001:0:e000:1::f7f7:f7f7",  # its server: multicast, and half of it were public
+    "::1:0",  # wraps 0.1.0.0
 ]
 
 
@@ -124,6 +127,26 @@ def test_r51_link_local_metadata_and_reserved_addresses_are_never_asked(text: st
     assert not is_public(ip_address(text))
     for allowed in (False, True):
         assert admit([address(text)], allow_private_hosts=allowed, plaintext=False) == ([], NEVER)
+
+
+def test_r51_a_host_without_any_address_is_told_apart() -> None:
+    for plaintext in (False, True):
+        nothing = admit([], allow_private_hosts=True, plaintext=plaintext)
+        assert nothing == ([], "the host has no address")
+
+
+def test_the_first_addresses_of_ipv6_wrap_nothing() -> None:
+    for text in ("::1", "::2", "::ffff"):
+        assert not is_never_asked(ip_address(text))
+        assert not is_public(ip_address(text))
+
+
+def test_an_address_of_a_zone_is_judged_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1%eth0", 443, 0, 2))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [found])
+    assert resolve("router.example", 443) == [
+        Address(ip_address("fe80::1"), socket.AF_INET6, ("fe80::1%eth0", 443, 0, 2))
+    ]
 
 
 def test_r51_of_several_addresses_only_the_admitted_ones_are_asked() -> None:
