@@ -47,7 +47,12 @@ GROUPS: Mapping[str, Group] = {
         modules=("core/*.py",), tests=("tests/unit", "tests/conformance"), least=95.0, explained=True
     ),
     "guard": Group(modules=("sources/guard.py",), tests=("tests/unit",)),
-    "http": Group(modules=("_http.py",), tests=("tests/adapters",)),
+    "http": Group(
+        modules=("_http.py",),
+        tests=tuple(
+            f"tests/adapters/test_{name}.py" for name in ("guard", "options", "request_table", "wsgi")
+        ),
+    ),
     "verifier": Group(modules=("verifier.py", "refresher.py"), tests=("tests/verifier",), at_once=6),
 }
 
