@@ -43,27 +43,30 @@ def in_threads(number: int, work: Callable[[int], Any]) -> list[Any]:
 def test_500_tasks_with_a_new_kid_cause_one_fetch_and_never_block_the_loop(
     idp: LoopbackIssuer, make: MakeVerifier
 ) -> None:
-    longest: list[float] = []
+    shares: list[float] = []
     for _ in range(6):  # since others use the machine too, the best of a few counts
         verifier = make(issuer_of(idp), policy=PATIENT)
         verifier.warm()
         idp.reset()
         idp.rotate()
         tokens = [idp.token(sub=f"user-{number}") for number in range(500)]
-        verified, seconds = asyncio.run(verified_by_a_free_loop(verifier, tokens, idp))
+        verified, longest = asyncio.run(verified_by_a_free_loop(verifier, tokens, idp))
         assert [token.subject for token in verified] == [f"user-{number}" for number in range(500)]
         assert {token.kid for token in verified} == {idp.kids[0]}
         assert idp.fetches == 1
-        longest.append(seconds)
-        if seconds < 0.05:
+        before = time.thread_time()
+        for raw in tokens:
+            verifier.verify(raw)
+        shares.append(longest / (time.thread_time() - before))
+        if shares[-1] < 1 / 3:
             return
-    raise AssertionError(f"the loop was blocked every time: {longest}")
+    raise AssertionError(f"the loop was blocked every time, by these shares of the work: {shares}")
 
 
 async def verified_by_a_free_loop(
     verifier: Verifier, tokens: list[str], idp: LoopbackIssuer
 ) -> tuple[list[VerifiedToken], float]:
-    """All tokens at once, while the provider waits for this very loop; its longest turn of work.
+    """All tokens, while the provider waits for this very loop; and the most that it computed in one turn.
 
     Who waits in the loop's thread would wait until the fetch is given up. What is computed there is counted
     in seconds of CPU, since on a busy machine a loop is late that nothing blocks.
@@ -73,19 +76,19 @@ async def verified_by_a_free_loop(
     async def take_turns() -> None:
         while True:
             before = time.thread_time()
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0)
             turns.append(time.thread_time() - before)
 
     idp.hang()
     ticker = asyncio.create_task(take_turns())
-    await asyncio.sleep(0.01)
-    tasks = [asyncio.create_task(verifier.averify(raw)) for raw in tokens]
-    while len(turns) < 50:
-        await asyncio.sleep(0.002)
+    tasks = []
+    for raw in tokens:
+        tasks.append(asyncio.create_task(verifier.averify(raw)))
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.1)
     assert not any(task.done() for task in tasks)
     idp.up()
     verified = await asyncio.gather(*tasks)
-    await asyncio.sleep(0.01)
     ticker.cancel()
     return verified, max(turns)
 
