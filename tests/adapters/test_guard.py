@@ -38,6 +38,8 @@ def test_r41_a_missing_scope_is_a_403_that_names_the_scopes(verifier: Verifier) 
         ("a\\b", r"a\\b"),
         ("a\r\nSet-Cookie: b=c", "a??Set-Cookie: b=c"),
         ("für", "f?r"),
+        (" ~}", " ~}"),
+        ("\x1f\x80", "??"),
         ("a\x00\x7f", "a??"),
         ("\u2028", "?"),
     ],
@@ -147,6 +149,21 @@ def test_credentials_are_read_alike_whatever_the_path_and_the_method(verifier: V
         malformed = guard.credentials(get(**environ, HTTP_AUTHORIZATION="Bearer"))
         assert isinstance(malformed, Response)
         assert malformed.status == 400
+
+
+def test_what_a_route_asks_for_is_answered_as_the_middleware_would(
+    verifier: Verifier, tokens: dict[str, str]
+) -> None:
+    guard = Guard(verifier)
+    head = get(REQUEST_METHOD="HEAD")
+    for request in (get(), head):
+        assert guard.shortfall(request, None, ()) == guard.unauthorized(request)
+        token = verifier.verify(tokens["valid"])
+        assert guard.shortfall(request, token, ()) is None
+        assert guard.shortfall(request, token, ("nobody:has",)) == guard.refusal(
+            request, None, InsufficientScope(("nobody:has",))
+        )
+    assert guard.unauthorized(head).body == b""
 
 
 def test_a_response_tells_what_it_says_apart_from_how_it_is_written(verifier: Verifier) -> None:

@@ -121,10 +121,32 @@ def test_without_a_verifier_the_settings_speak_for_options_left_at_their_default
     assert ("WWW-Authenticate", 'Bearer realm="mine"') in named.unauthorized(anonymous).headers
 
 
-def test_a_setting_that_only_an_argument_can_give_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    configure(monkeypatch, REMOTE_USER=True)
-    with pytest.raises(ConfigurationError, match="REMOTE_USER"):
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        (
+            {"REMOTE_USER": True},
+            "SKELDIR_JWT_CONFIG['REMOTE_USER'] (True) must be given to the WSGI middleware itself",
+        ),
+        (
+            {"USER_RESOLVER": "app.users.resolve"},
+            "SKELDIR_JWT_CONFIG['USER_RESOLVER'] ('app.users.resolve') is for Django's settings alone",
+        ),
+    ],
+)
+def test_a_setting_that_is_for_elsewhere_is_refused(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, object], text: str
+) -> None:
+    configure(monkeypatch, **setting)
+    with pytest.raises(ConfigurationError) as refused:
         Guard()
+    assert str(refused.value) == text
+
+
+def test_what_is_no_verifier_is_shown() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Guard("myapp.verifier")  # type: ignore[arg-type]
+    assert str(refused.value) == "verifier ('myapp.verifier') must be a Verifier"
 
 
 @both
