@@ -89,7 +89,7 @@ class Leader:
         reply = yield publish
         if isinstance(reply.value, NOT_WRITTEN):
             yield Settle(ending=ending)  # the keys are good: this process need not wait for the database
-            if (yield from self._repeat(publish, lease_end, reply)) is None:
+            if not (yield from self._repeat(publish, lease_end, reply)):
                 return ending
         elif reply.value is False:
             return (yield from self._after_lost_lease(order, row.fence, ending))
@@ -150,16 +150,16 @@ class Leader:
 
     def _repeat(
         self, effect: Publish | Fail, lease_end: float, reply: Reply
-    ) -> Generator[Effect, Reply, bool | None]:
-        """Write until the lease ends; whether the row was still ours, or None if the store stayed away."""
+    ) -> Generator[Effect, Reply, bool]:
+        """Try to write until the lease ends; whether the store has answered."""
         pause = CONTENDED_PAUSE
         while reply.received + pause < lease_end and not isinstance(reply.value, ConfigurationError):
             yield Wait(seconds=pause, release=True)
             reply = yield effect
             if not isinstance(reply.value, NOT_WRITTEN):
-                return reply.value is not None and reply.value is not False
+                return True
             pause = min(pause * 2, REWRITE_PAUSE_MAX)
-        return None
+        return False
 
     def _after_lost_lease(self, order: Order, fence: int, ending: Ending) -> Step:
         """A write changed nothing: an earlier try of it landed, or somebody else holds the row now."""

@@ -33,7 +33,9 @@ def test_a_string_without_braces_is_no_template() -> None:
     "name", ["https://x/{a}/{b}", "https://{a}/x", "https://x/y{a}", "https://x/{a", "https://x/a}", "x/{a}"]
 )
 def test_a_hole_that_is_no_whole_path_segment_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="whole path segment"):
+    with pytest.raises(
+        ValueError, match=r"^must hold one \{claim\}, as a whole path segment behind a host name$"
+    ):
         IssuerTemplate.parse(name)
 
 
@@ -162,6 +164,7 @@ def test_r24_a_key_published_for_an_issuer_serves_that_issuer_alone(
         ("/https://login.example.com", None),
         ("https://Login.example.com/", "iss differs in upper and lower case"),
         ("https://other.example.com/", None),
+        ("https://login.example.comX", None),
         ("", None),
         (None, "the token has no iss that is a string"),
         (["https://login.example.com/"], "the token has no iss that is a string"),
@@ -179,6 +182,8 @@ def test_a_near_miss_is_looked_for_among_all_issuers() -> None:
     assert issuer_hint("https://a.example/", configured) == "iss differs by a trailing slash"
     assert issuer_hint("other", configured) is None  # neither of the two has a scheme
     assert issuer_hint("opaque", []) is None
+    assert issuer_hint("box", ["boxX"]) is None
+    assert issuer_hint("http://b", ["https://a?next=http://b"]) is None
 
 
 @pytest.mark.parametrize(
@@ -194,6 +199,8 @@ def test_a_near_miss_is_looked_for_among_all_issuers() -> None:
             1,
         ),
         (("opaque", "other"), "OTHER/", 1),
+        (("https://a.example/",), "https://a.exampleX", None),
+        (("https://b",), "https://a?next=http://b", None),
         (("https://a.example/",), 7, 0),
         (("https://a.example/",), None, 0),
     ],

@@ -123,6 +123,17 @@ def test_a_sign_octet_stays_out_of_the_thumbprint() -> None:
     assert key.thumbprint == plain.thumbprint
 
 
+def test_a_modulus_is_the_same_with_a_sign_octet_whatever_its_last_character() -> None:
+    source = random.Random(3072)
+    for last in range(1, 64, 2):
+        n = (2**3071 | source.getrandbits(3070) | 63) ^ 63 ^ last
+        plain = found({**RSA, "n": b64u_integer(n)}, "RS256")
+        key = found({**RSA, "n": b64u(b"\0" + n.to_bytes(384))}, "RS256")
+        assert isinstance(key, Key)
+        assert isinstance(plain, Key)
+        assert key.thumbprint == plain.thumbprint
+
+
 def test_the_issuer_member_is_handed_on() -> None:
     key = found({**RSA, "issuer": "https://login.example.com/{tenantid}/v2.0"}, "RS256")
     assert isinstance(key, Key)
@@ -162,8 +173,9 @@ def test_r21_a_modulus_of_less_than_2048_bits_is_refused() -> None:
 
 
 def test_r21_an_even_modulus_is_refused() -> None:
-    even = private_key("RS256").public_key().public_numbers().n - 1
-    assert reason({**RSA, "n": b64u_integer(even)}) == "a weak RSA modulus"
+    n = private_key("RS256").public_key().public_numbers().n
+    for even in (n - 1, n - 3, n - 5):  # of which one is no multiple of three
+        assert reason({**RSA, "n": b64u_integer(even)}) == "a weak RSA modulus"
 
 
 @pytest.mark.parametrize("exponent", [1, 2, 3, 17, 257, 65535, 65536, 65538, 2**32 - 2])

@@ -10,6 +10,7 @@ import pytest
 from refresh_stage import DOCUMENT, NOW_US, OLD_DOCUMENT, POLICY, SEALER, Stage, content, order, row, trusted
 
 from skeldir_jwt_mw.config import RefreshPolicy
+from skeldir_jwt_mw.core.adoption import Adoption
 from skeldir_jwt_mw.core.effects import (
     Claim,
     Conditional,
@@ -29,7 +30,7 @@ from skeldir_jwt_mw.core.effects import (
     Wait,
 )
 from skeldir_jwt_mw.core.keys import import_jwks
-from skeldir_jwt_mw.core.order import OPEN_GATE, Adopted, Ending, Gate, Order
+from skeldir_jwt_mw.core.order import OPEN_GATE, Adopted, Ending, Gate, Order, Reply
 from skeldir_jwt_mw.core.seal import Sealer
 from skeldir_jwt_mw.errors import ConfigurationError
 from skeldir_jwt_mw.testing.tokens import SigningKey
@@ -370,6 +371,26 @@ def test_r55_one_hole_is_enough_for_a_row_to_count_as_forged(hole: dict[str, Any
     stage = Stage(row("newer", content(generation, DOCUMENT), **hole), row("backoff", backoff_left=9.0))
     stage.play(order())
     assert stage.reports == [Report(event="forged_row", detail="its seal or its content is not good")]
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        {"payload": None},
+        {"now_us": None},
+        {"fetched_us": None},
+        {"expires_us": None},
+        {"generation": 0},
+        {"generation": -1},
+        {"generation": 1 << 61},
+        {"payload": b"{}"},
+    ],
+)
+def test_r55_a_row_with_a_hole_is_forged_also_where_none_is_sealed(hole: dict[str, Any]) -> None:
+    adoption = Adoption(source_key="source", policy=POLICY, sealer=Sealer([]))
+    now = Reply(value=None, sent=0.0, received=0.0)
+    assert isinstance(adoption.judge(order(), row("newer", content(6, DOCUMENT)), now), Adopted)
+    assert adoption.judge(order(), row("newer", content(6, DOCUMENT), **hole), now) == "forged"
 
 
 def test_a_row_that_was_fetched_after_now_has_no_age() -> None:

@@ -123,6 +123,20 @@ CLOSED_FOR_FLOOR = Gate(until=NOW + 6 + SPREAD, reason=None)
         ),
         ("adopted", {"refresh_left": 1.0}, ending(kind="adopted")),
         ("adopted", {"refresh_left": 0.0}, ending(kind="adopted", check_at=NOW)),
+        (
+            "adopted",
+            {"refresh_left": 0.0, "floor_left": 6.0},
+            ending(kind="adopted", gate=CLOSED_FOR_FLOOR, check_at=NOW),
+        ),
+        (
+            "adopted",
+            {"refresh_left": 0.0, "backoff_left": 0.5, "outcome": "failed"},
+            ending(
+                kind="adopted",
+                gate=Gate(until=NOW + 0.5 + SPREAD, reason="failed"),
+                check_at=NOW + 0.5 + SPREAD,
+            ),
+        ),
         ("adopted", {"refresh_left": 0.0, "outcome": "running"}, ending(kind="adopted")),
         ("adopted", {"refresh_left": 0.0, "outcome": "failed"}, ending(kind="adopted", check_at=NOW)),
         (
@@ -171,6 +185,14 @@ def test_the_ending_of_one_whose_store_gave_no_answer(failures: int, closed_for:
     told = SCHEDULE.store_failed(order(bad=3, store_failures=failures), reply())
     gate = Gate(until=NOW + closed_for + SPREAD, reason="store")
     assert told == ending(kind="failed", gate=gate, store_failed=True)
+
+
+def test_the_pauses_after_a_store_gave_no_answer_double_twenty_times() -> None:
+    patient = RefreshPolicy(floor=50_000, refresh_interval=60_000, max_stale=90_000, backoff_base=0.01)
+    schedule = Schedule(policy=patient, draw=lambda: 0.0)
+    for failures in (20, 21, 5000):
+        until = schedule.store_failed(order(store_failures=failures), reply()).gate.until
+        assert until == NOW + 0.01 * 2**20
 
 
 def test_what_an_operator_has_to_mend_is_kept() -> None:

@@ -167,7 +167,7 @@ def test_a_signature_verifies_where_its_der_outgrows_a_length_of_one_octet(lengt
 
 
 @pytest.mark.parametrize("length", range(1, 67))
-@pytest.mark.parametrize("first", [0x01, 0x7F, 0x80, 0xFF])
+@pytest.mark.parametrize("first", [0x01, 0x58, 0x7F, 0x80, 0xFF])
 def test_a_der_integer_of_any_length_is_minimal_and_positive(first: int, length: int) -> None:
     number = bytes([first]) + bytes(length - 1)
     sign_octet = b"\0" if first >= 0x80 else b""
