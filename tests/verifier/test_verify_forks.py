@@ -16,8 +16,10 @@ import pytest
 from verifying import MakeVerifier, eventually, issuer_of, outage, policy_of, refusal, status_of
 
 from skeldir_jwt_mw import MemoryStore, PostgresStore, Verifier
+from skeldir_jwt_mw.sources import StaticSource
 from skeldir_jwt_mw.testing import LoopbackIssuer
 from skeldir_jwt_mw.testing.issuer_process import IssuerProcess
+from skeldir_jwt_mw.verifier import _after_fork_in_child
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork"),
@@ -192,6 +194,54 @@ def test_waiters_of_the_parent_take_no_place_in_the_child(
     raw = provider.token()
     with verifier._threads.place(optional=False):
         assert in_child(lambda: verifier.verify(raw).kid or "") == provider.kids[0]
+
+
+def test_the_hook_of_a_fork_keeps_the_keys_and_starts_the_rest_anew(
+    idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    """Called here, in a process that was not forked, where everything can be looked at."""
+    verifier = make(issuer_of(idp), policy=policy_of(check_interval=60, floor=0.001), token_cache=5)
+    verifier.verify(idp.token())
+    refresher = verifier._roster.served[0].refresher
+    keys, lock, working = refresher.snapshot, refresher._lock, verifier._working
+    checks = set()
+    for _ in range(20):
+        _after_fork_in_child()
+        check = refresher._check_at - refresher._clock()
+        assert 29 < check <= 60
+        assert refresher.attention_at == refresher._check_at
+        checks.add(check)
+    assert len(checks) == 20
+    assert refresher.snapshot is keys
+    assert refresher._lock is not lock
+    assert verifier._working is not working
+    assert verifier.verify(idp.token()).subject == "user-1"
+    assert idp.fetches == 1
+    idp.rotate()
+    assert verifier.verify(idp.token()).kid == idp.kids[0]
+    verifier.close()
+    _after_fork_in_child()
+    idp.rotate()
+    assert outage(verifier, idp.token()).reason == "closed"
+
+
+def test_the_hook_of_a_fork_lets_keys_that_never_change_be(idp: LoopbackIssuer, make: MakeVerifier) -> None:
+    verifier = make(issuer_of(idp, source=StaticSource(idp.jwks())))
+    _after_fork_in_child()
+    assert status_of(verifier)["next_check"] is None
+    assert verifier._roster.served[0].refresher.attention_at == float("inf")
+    assert verifier.verify(idp.token()).subject == "user-1"
+
+
+def test_keys_that_expire_soon_are_looked_after_by_then_in_a_child(
+    idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    verifier = make(issuer_of(idp), policy=policy_of(refresh_interval=10, check_interval=60, max_stale=20))
+    verifier.warm()
+    refresher = verifier._roster.served[0].refresher
+    assert refresher.snapshot is not None
+    _after_fork_in_child()
+    assert refresher.attention_at == refresher.snapshot.expires_at < refresher._check_at
 
 
 ENDING = """

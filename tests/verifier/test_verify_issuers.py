@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, verify
+from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, status_of, verify
 
 from skeldir_jwt_mw import InvalidToken, MemoryStore, Verifier
 from skeldir_jwt_mw.sources import CallableSource, StaticSource
@@ -162,6 +162,8 @@ def test_a_static_source_needs_no_store_and_no_fetch(
     verifier.refresh()
     verifier.warm()
     assert verifier.source_keys() == []
+    assert status_of(verifier)["age"] >= 0
+    assert status_of(verifier)["next_check"] is None
     assert idp.fetches == 0
 
 

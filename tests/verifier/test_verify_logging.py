@@ -42,7 +42,7 @@ def test_the_first_refusal_of_a_kind_is_a_warning_and_later_ones_are_debug(
         ("DEBUG", text),
     ]
     refusal(verifier, idp.token(aud="billing-api"), ask)
-    assert told(caplog)[-1][0] == "WARNING"
+    assert told(caplog)[-1] == ("WARNING", "refused a token: the audience does not contain this service")
 
 
 def test_the_hint_stands_in_the_warning(

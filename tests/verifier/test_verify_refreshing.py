@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 import pytest
 from verifying import (
@@ -21,8 +22,22 @@ from verifying import (
     status_of,
 )
 
-from skeldir_jwt_mw import JWTError, MemoryStore, RefreshPolicy, Verifier
+from skeldir_jwt_mw import Issuer, JWTError, MemoryStore, RefreshPolicy, Verifier
+from skeldir_jwt_mw.core.effects import StoreUnavailable
+from skeldir_jwt_mw.sources import CallableSource
 from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
+
+
+class UnwritableStore(MemoryStore):
+    """Reads and claims as ever, but what was fetched cannot be written down."""
+
+    def open(self, seconds: float) -> Any:
+        session = super().open(seconds)
+        session.publish = self.refuse  # type: ignore[method-assign]
+        return session
+
+    def refuse(self, source_key: str, publish: Any) -> bool:
+        raise StoreUnavailable("down")
 
 
 def lively(**changes: float) -> RefreshPolicy:
@@ -240,3 +255,27 @@ def test_no_key_for_the_own_algorithms_is_a_local_matter_and_no_failure(
     told = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert told
     assert "no key of" in told[0].getMessage()
+
+
+def test_keys_that_cannot_be_written_down_are_used_at_once(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    verifier = make(issuer_of(idp), store=UnwritableStore(), policy=policy_of(lease=30.0))
+    assert ask(verifier, idp.token()).subject == "user-1"
+    assert verifier.ready
+    assert not status_of(verifier)["refreshing"]  # for this process it has ended; it goes on for the fleet
+    assert idp.fetches == 1
+
+
+def test_a_private_key_is_told_of_once(make: MakeVerifier, caplog: pytest.LogCaptureFixture) -> None:
+    good, leaked = SigningKey.generate(), {**SigningKey.generate().jwk(), "d": "AQAB"}
+    source = CallableSource(lambda: {"keys": [good.jwk(), leaked]}, identity="leaky")
+    issuer = Issuer("https://leaky.example/", audience="orders-api", source=source)
+    verifier = make(issuer, policy=policy_of(floor=0.001))
+    verifier.warm()
+    time.sleep(0.01)
+    verifier.refresh()
+    assert [record.getMessage() for record in caplog.records if "private" in record.getMessage()] == [
+        "about the keys of https://leaky.example/: the provider published a private key; it is not used; "
+        "tell the provider"
+    ]

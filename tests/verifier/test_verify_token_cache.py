@@ -200,6 +200,9 @@ def test_set_issuers_forgets_everything(idp: LoopbackIssuer, verifier: Verifier,
     verifier.set_issuers(issuer_of(idp, audience="billing-api"))
     assert remembered(verifier) == 0
     assert refusal(verifier, raw, ask) == "wrong_audience"
+    for number in range(101):
+        ask(verifier, idp.token(aud="billing-api", sub=f"user-{number}"))
+    assert remembered(verifier) == 100
 
 
 def test_no_token_is_kept_in_the_cache(idp: LoopbackIssuer, verifier: Verifier) -> None:
