@@ -568,6 +568,15 @@ def test_r23_two_different_keys_with_one_kid_and_algorithm_are_both_refused() ->
     )
 
 
+def test_r23_twins_and_unusable_keys_are_rejected_side_by_side() -> None:
+    keys = keys_of(good("RS256", 0), {**RSA, "use": "enc"}, good("ES256", kid="other"), good("RS256", 1))
+    assert keys.rejected == (
+        (0, "two different keys with one kid and algorithm"),
+        (1, "use is not sig"),
+        (3, "two different keys with one kid and algorithm"),
+    )
+
+
 def test_r23_the_algorithm_of_a_twin_may_come_from_the_issuer() -> None:
     twins = (good("RS256", 0), without(good("RS256", 1), "alg"))
     assert keys_of(*twins, allowed=("RS256",)).find("good", "RS256") is Miss.MISMATCH

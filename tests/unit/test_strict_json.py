@@ -114,8 +114,8 @@ ACCEPTED: dict[str, tuple[bytes, dict[str, Any]]] = {
     "40 digits": (b'{"a":' + b"1" * 40 + b"}", {"a": int("1" * 40)}),
     "40 digits, negative": (b'{"a":-' + b"1" * 40 + b"}", {"a": -int("1" * 40)}),
     "40 digits and their punctuation": (
-        b'{"a":-0.' + b"1" * 37 + b"e-9}",
-        {"a": -float("0." + "1" * 37 + "e-9")},
+        b'{"a":-0.' + b"1" * 38 + b"e-9}",
+        {"a": -float("0." + "1" * 38 + "e-9")},
     ),
     "beyond 64 bits": (b'{"a":18446744073709551616}', {"a": 2**64}),
     "at 64 bits": (b'{"a":18446744073709551615,"b":-9223372036854775808}', {"a": 2**64 - 1, "b": -(2**63)}),
@@ -129,6 +129,10 @@ ACCEPTED: dict[str, tuple[bytes, dict[str, Any]]] = {
     "16 levels of arrays": (
         b'{"a":' + b"[" * 15 + b"]" * 15 + b"}",
         json.loads('{"a":' + "[" * 15 + "]" * 15 + "}"),
+    ),
+    "16 levels and more brackets than levels": (
+        b'{"b":[],"c":{},"a":' + nested(15) + b"}",
+        {"b": [], "c": {}, "a": json.loads(nested(15))},
     ),
     "many brackets side by side": (
         b'{"a":[' + b",".join([b"{}"] * 300) + b"]}",
