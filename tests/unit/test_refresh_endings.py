@@ -212,6 +212,14 @@ def test_a_publish_that_is_answered_on_its_second_try(second: bool, told: list[s
     assert stage.kinds() == ["Claim", "Fetch", "Publish", "Publish"]
 
 
+def test_a_publish_that_is_never_answered_is_not_told_of() -> None:
+    stage = Stage(row("leader"), FETCHED, *[StoreUnavailable("down")] * 99)
+    ending = stage.play_endlessly(order())
+    assert ending.kind == "refreshed"
+    assert stage.settled == [ending]
+    assert stage.reports == []
+
+
 def test_a_leader_that_lost_its_lease_asks_the_row_as_it_claimed_it() -> None:
     ordered = order(force=True, need=True, have=4, bad=3)
     left = content(11, OLD_DOCUMENT)

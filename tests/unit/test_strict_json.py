@@ -72,6 +72,8 @@ REFUSED_R05 = {
     ).encode(),
     "257 members, spaced": json.dumps({str(n): 0 for n in range(257)}).encode(),
     "trailing data": b'{"a":1}x',
+    "a letter before it": b'X{"a":1}',
+    "a letter after it": b'{"a":1}X',
     "two objects": b"{}{}",
     "trailing NUL": b"{}\0",
     "trailing no-break space": "{}\u00a0".encode(),
