@@ -121,7 +121,7 @@ def described(folder: Path, mutants: Iterable[str]) -> list[str]:
             if line[:1] in changed and line[:3] not in ("---", "+++"):
                 changed[line[0]] += " " + line[1:].strip()
         function = re.sub(r"x_|xǁ|__mutmut_\d+$", "", mutant.removeprefix(f"{PACKAGE}.")).replace("ǁ", ".")
-        lines.append(f"- `{function}`: `{changed['-'].strip()}` → `{changed['+'].strip()}`")
+        lines.append(f"- `{function}`: `{changed['-'].strip()}` → `{changed['+'].strip() or 'nothing'}`")
     return sorted(lines)
 
 
