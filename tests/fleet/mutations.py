@@ -167,7 +167,7 @@ MUTATIONS: dict[str, Mutation] = {
         LEADERS + "test_a_leader_whose_database_restarts_serves_at_once_and_publishes_when_it_is_back",
         "core.leader:Leader._repeat",
         "pause = CONTENDED_PAUSE",
-        "return None",
+        "return False",
     ),
     "401 after a leader that died": one(
         LEADERS + "test_a_killed_leader_is_our_fault_until_its_floor_has_ended",
