@@ -24,7 +24,7 @@ from mutations import Mutation, apply  # noqa: E402
 from negative_controls import Finding, judged, report, say  # noqa: E402
 from removals import GUARDS  # noqa: E402
 
-AT_ONCE = 3 * (os.cpu_count() or 1)  # most of them wait for a server, a quarter computes
+AT_ONCE = 3 * (os.cpu_count() or 1)  # some wait for their servers while others compute
 PLAIN = Mutation(proof="")
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
 
