@@ -261,6 +261,7 @@ class RefreshPolicy:
     max_waiters: int = 64  # threads of one process that may wait at a time
     strategy: Strategy = "advisory"  # "lease" leaves the advisory lock out
     on_store_outage: OnStoreOutage = "serve"  # "fetch": ask the provider, each process for itself
+    background: bool = True  # False: a request waits for a look at the row; for processes that are frozen
 
     def __post_init__(self) -> None:
         for name in DURATIONS:
@@ -268,6 +269,7 @@ class RefreshPolicy:
             if seconds == 0 and name not in _MAY_BE_ZERO:
                 refuse(name, getattr(self, name), "must be longer than 0 s")
             object.__setattr__(self, name, seconds)
+        flag("background", self.background)
         waiters = self.max_waiters
         if isinstance(waiters, bool) or not isinstance(waiters, int) or not 1 <= waiters <= 100_000:
             refuse("max_waiters", waiters, "must be a whole number from 1 to 100000")

@@ -12,6 +12,8 @@ from .core.keys import Key, KeySet, import_jwks
 from .core.order import Adopted
 
 MAX_BINDINGS = 256  # remembered headers per snapshot; an issuer uses a handful
+MAX_ABSENT = 64  # headers known to name no key of the snapshot
+MAX_RETIRED = 256  # key ids that are remembered as gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,29 @@ class Snapshot:
     # Base64 header segment -> binding. Filled only after a good signature, so that nobody can fill it with
     # rubbish; a lost race between two writers costs one repeated look-up.
     bindings: dict[bytes, Binding]
+    # Base64 header segments that named no key in a fetch which began after a token with them was seen.
+    absent: set[bytes]
+    retired: frozenset[str] = frozenset()  # key ids of earlier documents that are not in this one
+
+    def note_absent(self, segment: bytes) -> None:
+        """Remember that a fetch made for a token with this header did not bring its key."""
+        if len(self.absent) < MAX_ABSENT:
+            self.absent.add(segment)
+
+    def aged(self, seconds: float) -> Snapshot:
+        """The same keys, older by what a clock that stood still did not count."""
+        adopted = replace(
+            self.adopted,
+            fetched_at=self.adopted.fetched_at - seconds,
+            refresh_at=self.adopted.refresh_at - seconds,
+            expires_at=self.adopted.expires_at - seconds,
+        )
+        return replace(self, adopted=adopted, expires_at=self.expires_at - seconds)
+
+    def for_algorithms(self, algorithms: Sequence[str]) -> Snapshot:
+        """The same document, for tokens of other algorithms."""
+        keys = self.adopted.jwks.for_algorithms(algorithms)
+        return replace(self, keys=keys, bindings={}, absent=set())
 
     @classmethod
     def after(cls, old: Snapshot | None, adopted: Adopted, algorithms: Sequence[str]) -> Snapshot:
@@ -48,7 +73,20 @@ class Snapshot:
                 expires_at = min(expires_at, old.expires_at)
             return replace(old, adopted=adopted, generation=generation, expires_at=expires_at)
         keys = adopted.jwks.for_algorithms(algorithms)
-        return cls(adopted=adopted, keys=keys, generation=generation, expires_at=expires_at, bindings={})
+        retired: frozenset[str] = frozenset()
+        if old is not None:
+            gone = old.adopted.jwks.known - adopted.jwks.known
+            retired = gone | (old.retired - adopted.jwks.known)
+            retired = retired if len(retired) <= MAX_RETIRED else gone
+        return cls(
+            adopted=adopted,
+            keys=keys,
+            generation=generation,
+            expires_at=expires_at,
+            bindings={},
+            absent=set(),
+            retired=retired,
+        )
 
 
 def fixed(document: bytes, now: float) -> Adopted:

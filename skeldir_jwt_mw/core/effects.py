@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+from skeldir_jwt_mw.errors import ConfigurationError
+
 Verdict = Literal["leader", "newer", "fresh", "wait", "backoff", "floor", "contended"]
 Outcome = Literal["ok", "failed", "abandoned", "running"]
 
@@ -84,6 +86,14 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Give the lease back, so that somebody else may fetch at once; guarded like `Publish`."""
+
+    owner: UUID
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conditional:
     """Validators for a conditional request; `no_cache` asks intermediaries for the origin's answer."""
 
@@ -109,6 +119,10 @@ class FetchFailed(Exception):
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
+
+
+class LocalFetchFailed(FetchFailed):
+    """This process could not even ask: its own trouble, for which no fleet backs off from the provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +163,7 @@ class Row:
     seal: bytes | None
     etag: str | None
     last_modified: str | None
+    failures: int = 0  # fetches of the fleet that have failed in a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +178,15 @@ class Peeked:
 class Report:
     """Tell the operator; `event` is a fixed word, `detail` never holds anything that a token held."""
 
-    event: Literal["forged_row", "stranger_row", "private_key", "refreshed", "fetch_failed", "store_failed"]
+    event: Literal[
+        "forged_row",
+        "stranger_row",
+        "private_key",
+        "refreshed",
+        "fetch_failed",
+        "store_failed",
+        "failed_here",
+    ]
     detail: str
 
 
@@ -173,3 +196,7 @@ class StoreContended(Exception):
 
 class StoreUnavailable(Exception):
     """The store gives no answer: down, refused or timed out; the text is fixed and holds no secret."""
+
+
+class StoreReadOnly(ConfigurationError):
+    """The store may only be read: a replica, or a primary that was demoted."""

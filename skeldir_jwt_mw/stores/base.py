@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from skeldir_jwt_mw.core.effects import Claim, Fail, Peeked, Publish, Read, Row
+from skeldir_jwt_mw.core.effects import Claim, Fail, Peeked, Publish, Read, Release, Row
 
 
 class Session(Protocol):
@@ -33,6 +33,10 @@ class Session(Protocol):
 
     def fail(self, source_key: str, fail: Fail) -> float | None:
         """Record a failed fetch; returns the seconds of backoff, or None where the row is no longer ours."""
+        ...
+
+    def release(self, source_key: str, release: Release) -> bool:
+        """Give the lease back; False where the row is no longer ours."""
         ...
 
     def close(self) -> None:

@@ -10,7 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from skeldir_jwt_mw.core.effects import Claim, Content, Fail, Outcome, Peeked, Publish, Read, Row, Verdict
+from skeldir_jwt_mw.core.effects import (
+    Claim,
+    Content,
+    Fail,
+    Outcome,
+    Peeked,
+    Publish,
+    Read,
+    Release,
+    Row,
+    Verdict,
+)
 from skeldir_jwt_mw.deadline import monotonic
 
 from .base import Session
@@ -212,6 +223,21 @@ class MemorySession:
             )
             return backoff
 
+    def release(self, source_key: str, release: Release) -> bool:
+        """Give the lease back; False where the row is no longer ours."""
+        with self._lock:
+            row = self._rows.get(source_key)
+            if row is None or not row.is_held(release.owner, release.fence):
+                return False
+            self._rows[source_key] = replace(
+                row,
+                lease_owner=None,
+                lease_until=0,
+                floor_until=0,
+                fetch_attempt_count=row.fetch_attempt_count - 1,
+            )
+            return True
+
     def close(self) -> None:
         """Nothing to give back."""
 
@@ -263,6 +289,7 @@ def _answer(
         seal=row.seal if newer else None,
         etag=content.etag if newer else None,
         last_modified=content.last_modified if newer else None,
+        failures=row.consecutive_failures,
     )
 
 
