@@ -151,7 +151,7 @@ class Leader:
         )
         unrecorded = Ending(
             kind="failed",
-            gate=self.schedule.gate(fetched.received, max(0.0, lease_end - fetched.received), "failed"),
+            gate=Gate(until=max(lease_end, fetched.received), reason="failed"),
             check_at=self.schedule.next_check(fetched.received),
             bad=order.bad,
             unreadable=order.unreadable,

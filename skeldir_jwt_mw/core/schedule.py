@@ -72,9 +72,11 @@ class Schedule:
 
     def gate(self, now: float, closed_for: float, reason: str | None) -> Gate:
         """A gate that is closed for so long, spread; before a long time is over the row is looked at again."""
-        closed_for += self.spread()
-        until = now + min(closed_for, self.policy.check_interval)
-        return Gate(until=until, reason=reason, retry_at=now + closed_for)
+        until = now + closed_for + self.spread()
+        look_again_at = now + self.policy.check_interval
+        if until <= look_again_at:
+            return Gate(until=until, reason=reason)
+        return Gate(until=look_again_at, reason=reason, retry_at=until)
 
     def as_the_row_says(
         self,
