@@ -32,15 +32,18 @@ def renewed_after_fork(thing: Renewable) -> None:
 
 def renew_if_forked(thing: Renewable) -> None:
     """Renew `thing` where this process is another one than it was last renewed in."""
-    process = os.getpid()
-    if thing.process != process:
-        thing.renew()
-        thing.process = process
+    if thing.process != os.getpid():
+        _renew(thing)
+
+
+def _renew(thing: Renewable) -> None:
+    thing.renew()
+    thing.process = os.getpid()
 
 
 def _after_fork_in_child() -> None:
     for thing in list(_known):
-        renew_if_forked(thing)
+        _renew(thing)
 
 
 if hasattr(os, "register_at_fork"):

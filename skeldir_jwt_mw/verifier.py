@@ -18,8 +18,17 @@ from typing import Any, ClassVar
 from . import command
 from .clock import SYSTEM, Clock
 from .config import Issuer, RefreshPolicy
-from .core.compact import Header, MalformedJSON, header_segment, parse_header, parse_object, split
+from .core.compact import (
+    Header,
+    MalformedJSON,
+    header_segment,
+    may_be_issued_after,
+    parse_header,
+    parse_object,
+    split,
+)
 from .core.issuer import serves_issuer
+from .core.keys import Miss
 from .core.order import Gate
 from .core.seal import Sealer
 from .errors import InvalidToken, KeysUnavailable
@@ -200,9 +209,25 @@ class Verifier:
         return verified(accepted, claims, binding.header.members, binding.key.kid, snapshot.generation)
 
     def _refuse_at_the_gate(self, raw: str | bytes, served: Served, now: float) -> None:
-        """While the gate is closed, refuse by its header alone what a fetch was made for in vain."""
+        """While the gate is closed after a good refresh, refuse an unknown kid by its header alone.
+
+        Only where the fetch that closed the gate began after the token was issued; see `_seek`.
+        """
         snapshot = served.refresher.usable(now)  # read after the gate, which is closed after it is replaced
-        if snapshot is not None and header_segment(raw) in snapshot.absent:
+        if snapshot is None or len(snapshot.keys) == 0:
+            return
+        segment = header_segment(raw)
+        if segment in snapshot.bindings:
+            return
+        try:
+            header = parse_header(segment)
+        except InvalidToken:
+            return  # the whole token may be something else than one with a bad header: a JWE, for example
+        if header.kid is None or snapshot.keys.find(header.kid, header.algorithm) is not Miss.UNKNOWN:
+            return
+        if segment in snapshot.absent or not may_be_issued_after(
+            raw, self._proven_from(snapshot, served, now)
+        ):
             raise InvalidToken("unknown_kid")
 
     def _seek(
@@ -247,20 +272,19 @@ class Verifier:
         elif (
             segment not in latest.absent
             and header.kid not in latest.retired
-            and not refresher.static
-            and self._is_younger(claims, latest, served.issuer.leeway, now)
+            and claims.get("iat", 0) > self._proven_from(latest, served, now)
         ):
             raise KeysUnavailable("older_keys", answer.closed_for(now))
         raise InvalidToken("unknown_kid")
 
-    def _is_younger(self, claims: Mapping[str, Any], snapshot: Snapshot, leeway: float, now: float) -> bool:
-        """Whether a token may have been issued after the fetch of the keys began, so that they prove nothing."""
-        issued_at = claims.get("iat")
-        if issued_at is None:
-            return False
-        fetched_at = self._wall() - (now - snapshot.adopted.fetched_at)
-        younger: bool = issued_at > fetched_at - leeway
-        return younger
+    def _proven_from(self, snapshot: Snapshot, served: Served, now: float) -> float:
+        """The latest `iat` (Unix seconds) of tokens of which these keys prove that their key is not there.
+
+        A token may have been issued after the fetch of the keys began, as far as the leeway of clocks tells.
+        """
+        if served.refresher.static:
+            return float("inf")
+        return self._wall() - (now - snapshot.adopted.fetched_at) - served.issuer.leeway
 
     def _tell(self, error: InvalidToken) -> None:
         """Tell the operator why a token was refused, loudly once per code and process; never the caller."""

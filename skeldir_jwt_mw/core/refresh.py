@@ -40,9 +40,9 @@ clock.
 6. Time. Rows answer in remaining seconds. What must not be used too long is counted from before the
    statement was sent, what must not be tried too early from after its answer arrived.
 
-7. Patience. The script's is not that of a request: it follows another process's fetch until that ends, so
-   that the keys are here a poll after they were published, whatever the requests have given up meanwhile. A newer
-   row that is itself past its schedule is put to use and not the end: the refresh goes on.
+7. Patience. The script has more than a request: it follows another process's fetch until that ends, so that
+   the keys are here a poll after they were published, whatever the requests have given up meanwhile. A
+   newer row that is itself past its schedule is put to use and not the end: the refresh goes on.
 """
 
 from __future__ import annotations

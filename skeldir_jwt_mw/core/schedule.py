@@ -71,7 +71,7 @@ class Schedule:
     # -- endings ---------------------------------------------------------------------------------------
 
     def gate(self, now: float, closed_for: float, reason: str | None) -> Gate:
-        """A gate that is closed for so long, spread; before a long time is over the row is looked at again."""
+        """A gate that is closed for so long, spread; before a long time is over, the row is looked at."""
         until = now + closed_for + self.spread()
         look_again_at = now + self.policy.check_interval
         if until <= look_again_at:

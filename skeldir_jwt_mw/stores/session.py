@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from skeldir_jwt_mw.core.effects import Claim, Fail, Peeked, Publish, Read, Row, StoreContended
+from skeldir_jwt_mw.core.effects import Claim, Fail, Peeked, Publish, Read, Release, Row, StoreContended
 
 from .statements import STATEMENTS
 
@@ -95,6 +95,11 @@ class StatementSession:
         }
         values = self._run("fail", parameters)
         return None if values is None else float(values["backoff_left"])
+
+    def release(self, source_key: str, release: Release) -> bool:
+        """Give the lease back; False where the row is no longer ours."""
+        parameters = {"key": source_key, "fence": release.fence, "owner": str(release.owner)}
+        return self._run("release", parameters) is not None
 
     def create(self, source_key: str) -> bool:
         """Make the row where there is none; whether it was made."""

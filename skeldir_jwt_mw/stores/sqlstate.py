@@ -5,7 +5,7 @@ The texts are fixed. A server's own message may quote the connection string or a
 
 from __future__ import annotations
 
-from skeldir_jwt_mw.core.effects import StoreContended, StoreUnavailable
+from skeldir_jwt_mw.core.effects import StoreContended, StoreReadOnly, StoreUnavailable
 from skeldir_jwt_mw.errors import ConfigurationError
 
 # Serialization failure, deadlock, too many connections, and a statement, a lock or a session that was cut off
@@ -67,7 +67,7 @@ def failed_statement(
         case "42P01" | "42703" | "3F000":
             return ConfigurationError(NO_TABLE)
         case "25006":
-            return ConfigurationError(READ_ONLY)
+            return StoreReadOnly(READ_ONLY)
         case "42501":
             return ConfigurationError(NO_INSERT if creating else NO_PRIVILEGE)
     if sqlstate in REPEATABLE or (sqlstate or "").startswith(CONNECTION_CLASS) or lost:

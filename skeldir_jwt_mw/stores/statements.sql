@@ -71,7 +71,8 @@ s.generation, s.last_error, s.last_refresh_reason,
        CASE WHEN s.newer THEN s.payload END AS payload,
        CASE WHEN s.newer THEN s.seal END AS seal,
        CASE WHEN s.newer THEN s.etag END AS etag,
-       CASE WHEN s.newer THEN s.last_modified END AS last_modified
+       CASE WHEN s.newer THEN s.last_modified END AS last_modified,
+       least(greatest(s.consecutive_failures, 0), 1000000) AS failures
 
 -- fragment: IS_SANE
 BETWEEN timestamptz 'epoch' AND timestamptz '2200-01-01 00:00+00'
@@ -174,6 +175,14 @@ UPDATE public.jwt_verification_cache c SET
       + %(jitter)s))
 WHERE {HELD}
 RETURNING extract(epoch FROM c.backoff_until - clock_timestamp())::float8 AS backoff_left
+
+-- By a leader that cannot fetch for reasons of its own, or is ending: as if it had never claimed.
+-- name: release
+UPDATE public.jwt_verification_cache c SET
+  lease_owner = NULL, lease_until = 'epoch', floor_until = 'epoch',
+  fetch_attempt_count = greatest(c.fetch_attempt_count - 1, 0)
+WHERE {HELD}
+RETURNING c.fence
 
 -- For configured issuers only.
 -- name: create

@@ -101,6 +101,7 @@ def test_every_field_of_the_policy_stands_beside_them() -> None:
         "max_waiters": 8,
         "strategy": "lease",
         "on_store_outage": "fetch",
+        "background": False,
     }
     made = parse_settings({**LEAST, **{name.upper(): value for name, value in fields.items()}})
     assert dataclasses.asdict(made.policy) == fields

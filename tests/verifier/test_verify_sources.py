@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import threading
 import time
@@ -23,6 +24,7 @@ from verifying import (
 )
 
 from skeldir_jwt_mw import KeysUnavailable, MemoryStore
+from skeldir_jwt_mw.core.effects import LocalFetchFailed
 from skeldir_jwt_mw.sources import CallableSource, Conditional, Fetched, FetchFailed
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
@@ -61,7 +63,6 @@ ODD: dict[str, Callable[[Conditional], Any]] = {
     "class": raises(KeyError),
     "stop": raises(StopIteration(SECRET)),
     "timeout": raises(TimeoutError(SECRET)),
-    "memory": raises(MemoryError()),
     "recursion": raises(RecursionError()),
     "assertion": raises(AssertionError(SECRET)),
     "exit": raises(SystemExit(SECRET)),
@@ -186,7 +187,34 @@ def test_a_store_that_breaks_leaves_no_waiter_behind(
 
     verifier = make(issuer_of(idp), store=Broken(), policy=policy_of(floor=0.05))
     started = time.monotonic()
-    assert outage(verifier, idp.token()).reason == "failed"
+    assert outage(verifier, idp.token()).reason == "local"
     assert time.monotonic() - started < 1.5
     assert f"broke off: {error.__name__}" in caplog.text
     assert not status_of(verifier)["refreshing"]
+
+
+NO_THREAD = RuntimeError("can't start new thread")
+NO_FILE = OSError(errno.EMFILE, SECRET)
+
+
+TROUBLES = (MemoryError(), NO_THREAD, NO_FILE, ImportError(SECRET), LocalFetchFailed("no CA"))
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_process_that_cannot_ask_gives_the_lease_back_and_costs_the_fleet_nothing(
+    trouble: BaseException,
+    idp: LoopbackIssuer,
+    make: MakeVerifier,
+    ask: Ask,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    verifier = make(issuer_of(idp, source=Custom(raises(trouble))), store=store)
+    assert outage(verifier, idp.token(), ask).reason == "local"
+    settle(verifier)
+    record = counters_of(store, verifier)
+    assert (record.lease_owner, record.failure_event_count, record.consecutive_failures) == (None, 0, 0)
+    assert (record.fetch_attempt_count, record.backoff_until, record.floor_until) == (0, 0, 0)
+    assert "could not be fetched from here" in caplog.text
+    assert status_of(verifier)["last_error"] is not None
+    assert SECRET not in caplog.text
