@@ -1,8 +1,20 @@
 """One refresh in the air: who flies it, until when that can be believed, and those who wait for it.
 
-No flight is trusted to end. It belongs to a process and has a deadline, which whoever flies it moves on
-before each step. Whoever meets a flight of another process, or one past its deadline (its thread died, or the
-process was frozen), ends it; of what it brings later only the keys are used.
+What nobody may take on trust
+-----------------------------
+No state survives without somebody alive who will end it:
+
+- A flight has an owner process and a deadline, which whoever flies it moves on before each step. Whoever
+  meets one of another process, or one past its deadline (its thread died, or the process was frozen), ends
+  it; of what it brings later only the keys are used. So the request after a fault recovers at once, or at
+  the latest when the step that the fault hit has outlived its bound.
+- Between a state that is taken and somebody who ends it stands nothing that blocks, calls others' code, logs
+  or starts a thread; all that happens outside of every lock.
+- Locks, threads and flights belong to a process. The slow path compares process ids, whether fork hooks ran
+  or not.
+- Only an answer counts, from when its statement was *sent* (`attention.py`); a look that got none, or one
+  that was cut off by a freeze, is no look.
+- A clock that stood still (a virtual machine restored from an image) shows in the wall clock, which went on.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Verifier:
         refresher = served.refresher
         if now >= refresher.attention_at or wall >= refresher.attention_by:
             flight = refresher.attend(now)
-            overdue = refresher.is_overdue(now)
+            overdue = refresher.attention.is_overdue(now)
             # One budget for all who come meanwhile, or a provider that hangs would slow each of them down.
             if flight and errand is None and now < (until := flight.started_at + self._policy.wait_budget):
                 return Errand(flight, since=now, until=until, optional=not overdue)

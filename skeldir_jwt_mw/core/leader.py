@@ -54,7 +54,9 @@ class Leader:
         found = _document(order, fetch.conditional, fetched.value)
         if isinstance(found, LocalFetchFailed):  # whoever flies this gives the lease back
             yield Report(event="failed_here", detail=found.reason)
-            return self.schedule.failed_here(order, fetched.received)
+            return self.schedule.failed_here(
+                fetched.received, failures=order.failures, bad=order.bad, unreadable=order.unreadable
+            )
         if isinstance(found, FetchFailed):
             yield Report(event="fetch_failed", detail=found.reason)
             return (yield from self._record_failure(order, row, found, fetched, lease_end))

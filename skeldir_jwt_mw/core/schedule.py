@@ -154,16 +154,16 @@ class Schedule:
             misconfigured=value if isinstance(value, ConfigurationError) else None,
         )
 
-    def failed_here(self, order: Order, now: float) -> Ending:
+    def failed_here(self, now: float, *, failures: int, bad: int, unreadable: bool) -> Ending:
         """This process could not do its part; another may at once, and this one soon again."""
-        doubled = self.policy.backoff_base * 2.0 ** min(order.failures, 20)
+        doubled = self.policy.backoff_base * 2.0 ** min(failures, 20)
         gate = self.gate(now, min(self.policy.floor, doubled), "local")
         return Ending(
             kind="failed",
             gate=gate,
             check_at=now + min(self.policy.check_interval, doubled) + self.spread(),
-            bad=order.bad,
-            unreadable=order.unreadable,
+            bad=bad,
+            unreadable=unreadable,
             failed_here=True,
         )
 

@@ -207,9 +207,9 @@ def test_the_hook_of_a_fork_keeps_the_keys_and_starts_the_rest_anew(
     checks = set()
     for _ in range(20):
         _after_fork_in_child()
-        check = refresher._check_at - refresher._clock.monotonic()
+        check = refresher.attention.check_at - refresher._clock.monotonic()
         assert 29 < check <= 60
-        assert refresher.attention_at == refresher._check_at
+        assert refresher.attention_at == refresher.attention.check_at
         checks.add(check)
     assert len(checks) == 20
     assert refresher.snapshot is keys
@@ -241,7 +241,7 @@ def test_keys_that_expire_soon_are_looked_after_by_then_in_a_child(
     refresher = verifier._roster.served[0].refresher
     assert refresher.snapshot is not None
     _after_fork_in_child()
-    assert refresher.attention_at == refresher.snapshot.expires_at < refresher._check_at
+    assert refresher.attention_at == refresher.snapshot.expires_at < refresher.attention.check_at
 
 
 ENDING = """
