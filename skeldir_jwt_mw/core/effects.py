@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+from skeldir_jwt_mw.errors import ConfigurationError
+
 Verdict = Literal["leader", "newer", "fresh", "wait", "backoff", "floor", "contended"]
 Outcome = Literal["ok", "failed", "abandoned", "running"]
 
@@ -84,6 +86,17 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Give the lease back without an outcome, so that the next process may fetch at once; guarded likewise.
+
+    For trouble that is this process's own: the fleet neither backs off nor counts a failure.
+    """
+
+    owner: UUID
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conditional:
     """Validators for a conditional request; `no_cache` asks intermediaries for the origin's answer."""
 
@@ -149,6 +162,7 @@ class Row:
     seal: bytes | None
     etag: str | None
     last_modified: str | None
+    failures: int = 0  # failed fetches of the fleet in a row; 1000 stands for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,3 +187,7 @@ class StoreContended(Exception):
 
 class StoreUnavailable(Exception):
     """The store gives no answer: down, refused or timed out; the text is fixed and holds no secret."""
+
+
+class StoreReadOnly(ConfigurationError):
+    """The database takes no writes: a replica, or a primary that was demoted a moment ago (25006)."""

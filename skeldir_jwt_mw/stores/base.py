@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from skeldir_jwt_mw.core.effects import Claim, Fail, Peeked, Publish, Read, Row
+from skeldir_jwt_mw.core.effects import Claim, Fail, Peeked, Publish, Read, Release, Row
 
 
 class Session(Protocol):
     """A connection for one stretch of a refresh; one thread uses it, every call is one autocommit statement.
 
     Any call raises `StoreContended` where repeating it may help, `StoreUnavailable` where the store does
-    not answer, and `ConfigurationError` where an operator has to act (no table, a read-only replica, no
-    privilege).
+    not answer, and `ConfigurationError` where an operator has to act (no table, no privilege; and
+    `StoreReadOnly` for a replica).
     """
 
     def claim(self, source_key: str, claim: Claim) -> Row:
@@ -33,6 +33,10 @@ class Session(Protocol):
 
     def fail(self, source_key: str, fail: Fail) -> float | None:
         """Record a failed fetch; returns the seconds of backoff, or None where the row is no longer ours."""
+        ...
+
+    def release(self, source_key: str, release: Release) -> bool:
+        """Give the lease back, at no cost to the fleet; False where the row is no longer ours."""
         ...
 
     def close(self) -> None:

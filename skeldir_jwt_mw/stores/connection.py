@@ -79,6 +79,11 @@ class DeadlineConnection:
                 raise StoreUnavailable(TOO_SLOW) from None
             raise failed_statement(_sqlstate_of(error), lost=lost, creating=creating) from None
 
+    def patience(self) -> float:
+        """Seconds that the next statement has; connects first, where there is no connection yet."""
+        self._connected(self._left())
+        return self._left()
+
     def close(self) -> None:
         """Close at once; never raises, may be called twice."""
         self._connection = None

@@ -5,7 +5,7 @@ The texts are fixed. A server's own message may quote the connection string or a
 
 from __future__ import annotations
 
-from skeldir_jwt_mw.core.effects import StoreContended, StoreUnavailable
+from skeldir_jwt_mw.core.effects import StoreContended, StoreReadOnly, StoreUnavailable
 from skeldir_jwt_mw.errors import ConfigurationError
 
 # Serialization failure, deadlock, too many connections, and a statement, a lock or a session that was cut off
@@ -26,6 +26,18 @@ NO_PRIVILEGE = (
 NO_INSERT = (
     "the database role may not INSERT into public.jwt_verification_cache, and this issuer has no row there"
     " yet; grant it, or run `skeldir-jwt migrate --provision` as the owner"
+)
+SEARCH_PATH = (
+    "the search_path of the database role has a schema before pg_catalog, which could redefine what our"
+    " statements mean; take pg_catalog out of it (it then comes first) or put it first"
+)
+UNSEEN = (
+    "the row is there and cannot be seen: row level security without a policy for SELECT hides it,"
+    " or it was deleted meanwhile"
+)
+NOT_ADMITTED = (
+    "the row could not be locked: another transaction holds it, or row level security, which is active for"
+    " this role, has no policy for UPDATE"
 )
 
 # Where a connection is refused the driver keeps no SQLSTATE, so the words have to do. In another language
@@ -67,7 +79,7 @@ def failed_statement(
         case "42P01" | "42703" | "3F000":
             return ConfigurationError(NO_TABLE)
         case "25006":
-            return ConfigurationError(READ_ONLY)
+            return StoreReadOnly(READ_ONLY)
         case "42501":
             return ConfigurationError(NO_INSERT if creating else NO_PRIVILEGE)
     if sqlstate in REPEATABLE or (sqlstate or "").startswith(CONNECTION_CLASS) or lost:
