@@ -153,13 +153,15 @@ MUTATIONS: dict[str, Mutation] = {
     "no fence guards a write, processes": one(
         LEADERS + "test_a_leader_that_was_stopped_wakes_up_and_changes_nothing",
         SQL,
-        "c.source_key = %(key)s AND c.fence = %(fence)s AND c.lease_owner = %(owner)s AND c.lease_until > {CLOCK}",
+        "c.source_key = %(key)s AND c.fence = %(fence)s AND c.lease_owner = %(owner)s"
+        " AND c.lease_until > {CLOCK}",
         "c.source_key = %(key)s",
     ),
     "no fence guards a write, store": one(
         "tests/stores/test_store_contract.py::test_a_stale_fence_changes_nothing[advisory]",
         SQL,
-        "c.source_key = %(key)s AND c.fence = %(fence)s AND c.lease_owner = %(owner)s AND c.lease_until > {CLOCK}",
+        "c.source_key = %(key)s AND c.fence = %(fence)s AND c.lease_owner = %(owner)s"
+        " AND c.lease_until > {CLOCK}",
         "c.source_key = %(key)s AND c.lease_owner IS NOT NULL",
     ),
     "a publish is tried once": one(
