@@ -124,6 +124,10 @@ class FetchFailed(Exception):
         self.retry_after = retry_after
 
 
+class LocalFetchFailed(FetchFailed):
+    """This process could not even ask: its own trouble, for which no fleet backs off from the provider."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
     """Ask the source for its document; the lease is gone after `seconds`."""

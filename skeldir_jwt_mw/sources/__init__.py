@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skeldir_jwt_mw.core.effects import Conditional, Fetched, FetchFailed
+from skeldir_jwt_mw.core.effects import Conditional, Fetched, FetchFailed, LocalFetchFailed
 
 from .base import Source, source_identity
 from .callable import CallableSource
@@ -17,6 +17,7 @@ __all__ = [
     "FetchFailed",
     "Fetched",
     "JWKSUrlSource",
+    "LocalFetchFailed",
     "Source",
     "StaticSource",
     "source_identity",

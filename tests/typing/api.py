@@ -46,6 +46,7 @@ from skeldir_jwt_mw.sources import (
     Fetched,
     FetchFailed,
     JWKSUrlSource,
+    LocalFetchFailed,
     Source,
     StaticSource,
     source_identity,
@@ -87,6 +88,8 @@ class Rotating:
     def fetch(self, conditional: Conditional) -> Fetched:
         if conditional.no_cache or (conditional.etag is None and conditional.last_modified is None):
             raise FetchFailed("not now", retry_after=2.5)
+        if conditional.etag is None:
+            raise LocalFetchFailed("this host has no route", retry_after=None)
         return Fetched(document=b"{}", etag='"1"', last_modified=None, max_age=60.0)
 
 
