@@ -166,4 +166,4 @@ def _judged(error: psycopg.Error, *, lost: bool) -> Exception:
             "public.jwt_verification_cache exists but has another shape: it was made by something else;"
             " rename it and migrate again"
         )
-    return failed_statement(error.sqlstate, lost=lost)
+    return failed_statement(error, lost=lost)

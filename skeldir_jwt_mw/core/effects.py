@@ -87,7 +87,10 @@ class Fail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Give the lease back, so that somebody else may fetch at once; guarded like `Publish`."""
+    """Give the lease back without an outcome, so that the next process may fetch at once; guarded likewise.
+
+    For trouble that is this process's own: the fleet neither backs off nor counts a failure.
+    """
 
     owner: UUID
     fence: int
@@ -163,7 +166,7 @@ class Row:
     seal: bytes | None
     etag: str | None
     last_modified: str | None
-    failures: int = 0  # fetches of the fleet that have failed in a row
+    failures: int = 0  # failed fetches of the fleet in a row; 1000 stands for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,4 +202,4 @@ class StoreUnavailable(Exception):
 
 
 class StoreReadOnly(ConfigurationError):
-    """The store may only be read: a replica, or a primary that was demoted."""
+    """The database takes no writes: a replica, or a primary that was demoted a moment ago (25006)."""

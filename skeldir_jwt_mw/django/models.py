@@ -73,6 +73,9 @@ class CachedKeySet(models.Model):
     failure_event_count: Number = models.BigIntegerField()
     abandoned_count: Number = models.BigIntegerField()
 
+    floor_set_at: Time = models.DateTimeField()
+    backoff_set_at: Time = models.DateTimeField()
+
     class Meta:
         managed = False
         base_manager_name = "objects"

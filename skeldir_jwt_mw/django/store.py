@@ -9,12 +9,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from skeldir_jwt_mw.core.effects import StoreUnavailable
+from skeldir_jwt_mw.deadline import Purpose
 from skeldir_jwt_mw.errors import ConfigurationError
 from skeldir_jwt_mw.rules import suggestion
 from skeldir_jwt_mw.stores.base import Session
-from skeldir_jwt_mw.stores.connection import APPLICATION_NAME, DeadlineConnection
+from skeldir_jwt_mw.stores.cancel import Cancellations, cancel_statement
+from skeldir_jwt_mw.stores.connection import APPLICATION_NAME, REQUIRED, DeadlineConnection
 from skeldir_jwt_mw.stores.session import Parameters, StatementSession
-from skeldir_jwt_mw.stores.sqlstate import refused_connection
+from skeldir_jwt_mw.stores.sqlstate import NO_CONNECTION_YET, refused_connection
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -73,6 +75,8 @@ class ProjectDriver:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self.connects = Purpose(side_by_side=True)
+        self.cancellations = Cancellations()
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -96,6 +100,7 @@ class ProjectDriver:
         options |= {
             name: value for name, value in wrapper.settings_dict["OPTIONS"].items() if name not in NOT_OURS
         }
+        options |= REQUIRED
         # A copy: the dict is the one of every other connection to this database.
         wrapper.settings_dict = {**wrapper.settings_dict, "AUTOCOMMIT": True, "OPTIONS": options}
         wrapper.timezone_name = ""  # the statements need none, and it would cost one more
@@ -133,6 +138,14 @@ class ProjectDriver:
             cursor.execute(statement, parameters)
             row = cursor.fetchone()
             return None if row is None else {c.name: v for c, v in zip(cursor.description, row, strict=True)}
+
+    def cancel(self, connection: BaseDatabaseWrapper, seconds: float) -> None:
+        """Ask the server to cancel the statement that runs."""
+        cancel_statement(connection.connection, connection.connection.fileno(), seconds)
+
+    def hindrance(self) -> str:
+        """What keeps a connection from being made, in words for an operator."""
+        return NO_CONNECTION_YET
 
     def is_lost(self, connection: BaseDatabaseWrapper) -> bool:
         """Whether the driver has found the connection gone."""

@@ -11,8 +11,8 @@ class Session(Protocol):
     """A connection for one stretch of a refresh; one thread uses it, every call is one autocommit statement.
 
     Any call raises `StoreContended` where repeating it may help, `StoreUnavailable` where the store does
-    not answer, and `ConfigurationError` where an operator has to act (no table, a read-only replica, no
-    privilege).
+    not answer, and `ConfigurationError` where an operator has to act (no table, no privilege; and
+    `StoreReadOnly` for a replica).
     """
 
     def claim(self, source_key: str, claim: Claim) -> Row:
@@ -36,7 +36,7 @@ class Session(Protocol):
         ...
 
     def release(self, source_key: str, release: Release) -> bool:
-        """Give the lease back; False where the row is no longer ours."""
+        """Give the lease back, at no cost to the fleet; False where the row is no longer ours."""
         ...
 
     def close(self) -> None:

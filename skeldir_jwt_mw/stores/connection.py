@@ -6,22 +6,28 @@ import contextlib
 import math
 import os
 import socket
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from skeldir_jwt_mw.core.effects import StoreUnavailable
-from skeldir_jwt_mw.deadline import DeadlineExceeded, monotonic, shut_down_after, within
+from skeldir_jwt_mw.core.effects import StoreContended, StoreUnavailable
+from skeldir_jwt_mw.deadline import DeadlineExceeded, Occupied, Purpose, monotonic
 
+from .cancel import LAST_PART, MOST_OF_LAST_PART, Cancellations, Watch, watched
 from .session import Parameters
-from .sqlstate import TOO_SLOW, failed_statement
+from .sqlstate import CANCELLING, TOO_SLOW, failed_statement
 
 APPLICATION_NAME = "skeldir_jwt_mw"
+# Asked for in the startup packet, which goes before any default and reaches through poolers. Text in another
+# encoding would come back as bytes, or not at all.
+REQUIRED = {"client_encoding": "UTF8"}
 MIN_CONNECT_TIMEOUT = 2  # seconds; libpq knows no less
 LEAST_SECONDS = 0.001  # a statement is not worth sending with less than this left
 
 
 class Driver(Protocol):
     """How connections of one kind are made and asked; deadlines are no concern of it."""
+
+    connects: Purpose  # one hanging attempt at a time
+    cancellations: Cancellations
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -44,6 +50,14 @@ class Driver(Protocol):
         """Run the statement; the first row of its result by column, or None."""
         ...
 
+    def cancel(self, connection: Any, seconds: float) -> None:
+        """Ask the server to cancel the statement that runs; takes no longer than that, may raise."""
+        ...
+
+    def hindrance(self) -> str:
+        """What keeps a connection from being made, in words for an operator, while one hangs."""
+        ...
+
     def is_lost(self, connection: Any) -> bool:
         """Whether the driver has found the connection gone."""
         ...
@@ -54,7 +68,7 @@ class Driver(Protocol):
 
 
 class DeadlineConnection:
-    """A connection that is made when it is first needed and is shut down at its deadline.
+    """A connection that is made when it is first needed and whose statement is cancelled at its deadline.
 
     Every statement is its own transaction, and none is prepared, so that a pooler in transaction mode may
     hand each to another server connection. One thread uses it.
@@ -63,21 +77,30 @@ class DeadlineConnection:
     def __init__(self, driver: Driver, seconds: float) -> None:
         self._driver = driver
         self._deadline = monotonic() + seconds
+        self._give_up = self._deadline - min(seconds * LAST_PART, MOST_OF_LAST_PART)
         self._connection: Any = None
         self._open = contextlib.ExitStack()  # what goes with the connection
-        self._timed_out: Callable[[], bool] = bool  # never, before there is a connection
+        self._watch = Watch()
 
     def run(self, statement: str, parameters: Parameters, *, creating: bool = False) -> dict[str, Any] | None:
         """The first row of the result by column, or None; see `stores.session.Connection`."""
-        connection = self._connected(self._left())
+        connection, watch = self._connected(), self._watch
+        watch.running = True
         try:
             return self._driver.first_row(connection, statement, parameters)
         except self._driver.errors as error:
-            timed_out, lost = self._timed_out(), self._driver.is_lost(connection)
+            lost = self._driver.is_lost(connection)
             self.close()
-            if timed_out:
+            if watch.timed_out:
                 raise StoreUnavailable(TOO_SLOW) from None
-            raise failed_statement(_sqlstate_of(error), lost=lost, creating=creating) from None
+            raise failed_statement(error, lost=lost, creating=creating) from None
+        finally:
+            watch.running = False
+
+    def patience(self) -> float:
+        """Seconds that the next statement has; connects first, where there is no connection yet."""
+        self._connected()
+        return self._left()
 
     def close(self) -> None:
         """Close at once; never raises, may be called twice."""
@@ -85,33 +108,38 @@ class DeadlineConnection:
         self._open.close()
 
     def _left(self) -> float:
-        left = self._deadline - monotonic()
+        left = self._give_up - monotonic()
         if left < LEAST_SECONDS:
             self.close()
             raise StoreUnavailable(TOO_SLOW)
         return left
 
-    def _connected(self, left: float) -> Any:
+    def _connected(self) -> Any:
+        left = self._left()
         if self._connection is None:
+            if self._driver.cancellations.under_way():
+                raise StoreContended(CANCELLING)
             timeout = max(MIN_CONNECT_TIMEOUT, math.ceil(left))  # so that a thread left behind ends
             try:
                 # In a thread that can be left behind: name resolution and a silent server have no deadline.
-                connection = within(left, lambda: self._driver.connect(timeout), discard=self._discard)
-            except DeadlineExceeded:
-                raise StoreUnavailable(TOO_SLOW) from None
+                connection = self._driver.connects.within(
+                    left, lambda: self._driver.connect(timeout), discard=self._discard
+                )
+            except (DeadlineExceeded, Occupied):
+                raise StoreUnavailable(self._driver.hindrance()) from None
+            self._open.callback(self._discard, connection)
             # Under a file descriptor of our own: libpq may close its own at any time.
             descriptor = os.dup(self._driver.socket_of(connection))
             sock = self._open.enter_context(socket.socket(fileno=descriptor))
-            self._open.callback(self._discard, connection)
-            self._timed_out = self._open.enter_context(shut_down_after(self._deadline - monotonic(), sock))
+            self._watch = self._open.enter_context(
+                watched(self._give_up, self._deadline, sock, lambda: self._cancel(connection))
+            )
             self._connection = connection
         return self._connection
+
+    def _cancel(self, connection: Any) -> None:
+        self._driver.cancellations.begin(lambda seconds: self._driver.cancel(connection, seconds))
 
     def _discard(self, connection: Any) -> None:
         with contextlib.suppress(Exception):
             self._driver.close(connection)
-
-
-def _sqlstate_of(error: Exception) -> str | None:
-    """PostgreSQL's code for what happened, under the name that psycopg 3 or psycopg2 gives it."""
-    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)

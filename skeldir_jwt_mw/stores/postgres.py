@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from skeldir_jwt_mw.core.effects import StoreUnavailable
+from skeldir_jwt_mw.deadline import Purpose
 from skeldir_jwt_mw.errors import ConfigurationError
 
 from .base import Session
-from .connection import APPLICATION_NAME, DeadlineConnection
+from .cancel import Cancellations, cancel_statement
+from .connection import APPLICATION_NAME, REQUIRED, DeadlineConnection
 from .conninfo import Conninfo, normalised, parameter_names
 from .session import Parameters, StatementSession
-from .sqlstate import refused_connection
+from .sqlstate import NO_CONNECTION_YET, NO_CONNINFO, refused_connection
 from .statements import numbered
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ class Psycopg:
 
     def __init__(self, conninfo: Callable[[], dict[str, Any]]) -> None:
         self._conninfo = conninfo
+        self._asking = 0  # calls of `conninfo` that have not returned; close enough, for a text
+        self.connects = Purpose(side_by_side=True)
+        self.cancellations = Cancellations()
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -65,6 +70,7 @@ class Psycopg:
         import psycopg
         from psycopg.rows import dict_row
 
+        self._asking += 1
         try:
             given = self._conninfo()
         except ConfigurationError:
@@ -72,10 +78,12 @@ class Psycopg:
         except Exception as error:  # the application's code, whose message may hold the password
             text = f"the callable given as conninfo raised {type(error).__name__}"
             raise StoreUnavailable(text) from None
+        finally:
+            self._asking -= 1
         ours = {"fallback_application_name": APPLICATION_NAME, "connect_timeout": timeout}
         try:
             connection: psycopg.Connection[dict[str, Any]] = psycopg.connect(
-                **{**ours, **given}, autocommit=True, prepare_threshold=None, row_factory=dict_row
+                **{**ours, **given, **REQUIRED}, autocommit=True, prepare_threshold=None, row_factory=dict_row
             )
         except (psycopg.Error, UnicodeError, OSError) as error:
             raise refused_connection(str(error)) from None
@@ -92,6 +100,14 @@ class Psycopg:
         """Run the statement; the first row of its result by column, or None."""
         query, names = numbered(statement)
         return connection.execute(query, [parameters[name] for name in names]).fetchone()
+
+    def cancel(self, connection: psycopg.Connection[dict[str, Any]], seconds: float) -> None:
+        """Ask the server to cancel the statement that runs."""
+        cancel_statement(connection, connection.fileno(), seconds)
+
+    def hindrance(self) -> str:
+        """What keeps a connection from being made, in words for an operator."""
+        return NO_CONNINFO if self._asking else NO_CONNECTION_YET
 
     def is_lost(self, connection: psycopg.Connection[dict[str, Any]]) -> bool:
         """Whether the driver has found the connection gone."""

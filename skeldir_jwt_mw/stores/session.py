@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from types import NoneType
+from typing import Any, Protocol, get_args
 
-from skeldir_jwt_mw.core.effects import Claim, Fail, Peeked, Publish, Read, Release, Row, StoreContended
+from skeldir_jwt_mw.core.effects import (
+    Claim,
+    Fail,
+    Outcome,
+    Peeked,
+    Publish,
+    Read,
+    Release,
+    Row,
+    StoreContended,
+    StoreUnavailable,
+    Verdict,
+)
+from skeldir_jwt_mw.core.row import plain
+from skeldir_jwt_mw.errors import ConfigurationError
 
+from .sqlstate import NOT_ADMITTED, SEARCH_PATH, UNSEEN
 from .statements import STATEMENTS
 
 Parameters = Mapping[str, Any]
@@ -21,6 +38,10 @@ class Connection(Protocol):
 
     def run(self, statement: str, parameters: Parameters, *, creating: bool = False) -> dict[str, Any] | None:
         """The first row of the result by column, or None."""
+        ...
+
+    def patience(self) -> float:
+        """Seconds that the next statement has; connects first, where there is no connection yet."""
         ...
 
     def close(self) -> None:
@@ -44,18 +65,20 @@ class StatementSession:
             "use_gate": claim.use_gate,
             "advisory_key": advisory_key(source_key),
         }
-        values = self._run("claim", parameters)
+        values = self._claim(parameters)
         if values is None:
-            self._run("create", {"key": source_key}, creating=True)
-            values = self._run("claim", parameters)
+            self.create(source_key)
+            values = self._claim(parameters)
         if values is None:
-            raise StoreContended("the row was deleted meanwhile")
-        return _row(values)
+            raise StoreContended(UNSEEN)
+        if values.pop("guarded") and values["verdict"] == "contended" and not claim.use_gate:
+            raise StoreContended(NOT_ADMITTED)
+        return row_of(values)
 
     def read(self, source_key: str, read: Read) -> Row | None:
         """The row as it is, or None where there is none."""
         values = self._run("read", _judging(source_key, read))
-        return None if values is None else _row({"verdict": None, "claimed_us": None, **values})
+        return None if values is None else row_of({"verdict": None, "claimed_us": None, **values})
 
     def peek(self, source_key: str) -> Peeked:
         """Generation, and whether a fetch is running; a row that is gone has neither."""
@@ -87,7 +110,7 @@ class StatementSession:
             "key": source_key,
             "fence": fail.fence,
             "owner": str(fail.owner),
-            "error": fail.error,
+            "error": plain(fail.error),
             "retry_after": float(fail.retry_after),
             "backoff_base": float(fail.backoff_base),
             "backoff_max": float(fail.backoff_max),
@@ -97,7 +120,7 @@ class StatementSession:
         return None if values is None else float(values["backoff_left"])
 
     def release(self, source_key: str, release: Release) -> bool:
-        """Give the lease back; False where the row is no longer ours."""
+        """Give the lease back, at no cost to the fleet; False where the row is no longer ours."""
         parameters = {"key": source_key, "fence": release.fence, "owner": str(release.owner)}
         return self._run("release", parameters) is not None
 
@@ -109,8 +132,25 @@ class StatementSession:
         """Give the connection back; never raises, may be called twice."""
         self._connection.close()
 
+    def _claim(self, parameters: Parameters) -> dict[str, Any] | None:
+        return self._run("claim", {**parameters, "patience": self._connection.patience()})
+
     def _run(self, name: str, parameters: Parameters, *, creating: bool = False) -> dict[str, Any] | None:
         return self._connection.run(STATEMENTS[name], parameters, creating=creating)
+
+
+# What comes before pg_catalog in a search_path can redefine every operator; pg_temp holds none.
+_BUILT_IN_FIRST = re.compile(r"(?:pg_(?:toast_)?temp_\d+ )*pg_catalog(?: |\Z)")
+_TEXT, _NUMBER, _BYTES = (str, NoneType), (int, NoneType), (bytes, NoneType)
+_KINDS: Mapping[str, tuple[type, ...] | frozenset[object]] = {
+    "verdict": frozenset({None, *get_args(Verdict)}),
+    "outcome": frozenset(get_args(Outcome)),
+    **dict.fromkeys(("fence", "generation", "failures"), (int,)),
+    **dict.fromkeys(("claimed_us", "now_us", "fetched_us", "expires_us"), _NUMBER),
+    **dict.fromkeys(("lease_left", "floor_left", "backoff_left", "refresh_left"), (int, float)),
+    **dict.fromkeys(("last_error", "last_refresh_reason", "etag", "last_modified"), _TEXT),
+    **dict.fromkeys(("payload", "seal"), _BYTES),
+}
 
 
 def advisory_key(source_key: str) -> int:
@@ -132,8 +172,22 @@ def _judging(source_key: str, asked: Claim | Read) -> dict[str, Any]:
     }
 
 
-def _row(values: dict[str, Any]) -> Row:
+def row_of(values: dict[str, Any]) -> Row:
+    """A row from the columns of an answer.
+
+    Raises `ConfigurationError` where other schemas than PostgreSQL's own may have chosen what the statement
+    means, and `StoreUnavailable` where the answer is none that a statement of ours can give.
+    """
+    schemas = values.pop("schemas")
+    if not isinstance(schemas, str) or not _BUILT_IN_FIRST.match(schemas):
+        raise ConfigurationError(SEARCH_PATH)
     for name in ("payload", "seal"):
         if values[name] is not None:
             values[name] = bytes(values[name])  # a driver may give a memoryview
+    for name, kinds in _KINDS.items():
+        value = values[name]
+        if value not in kinds if isinstance(kinds, frozenset) else not isinstance(value, kinds):
+            raise StoreUnavailable(
+                f"the database answered {name} = {ascii(value)[:60]}, which no worker reads"
+            )
     return Row(**values)

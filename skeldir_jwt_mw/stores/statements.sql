@@ -6,8 +6,14 @@
 --
 -- Each is one autocommit statement without SET, LISTEN or a session lock, so that it works through a pooler in
 -- transaction mode and at every isolation level. Only the database's clock counts. A deadline in the row counts
--- only below a fixed horizon, and only if claimed_at is not in the future: so neither a clock that was set back
--- nor a hostile value stalls the fleet. Every expression is total for infinite times.
+-- only if it was set in the past and is no longer than a fixed horizon: so neither a clock that was set back nor
+-- a hostile value stalls the fleet. Every expression is total, for infinite times and for those at the ends of
+-- the calendar too.
+--
+-- Whoever may choose the role's search_path must not choose what a statement means. So functions are named with
+-- their schema, and types by the words of the grammar; a path in which any schema comes before pg_catalog, which
+-- could hold operators, is told with the answer and refused by the reader. What a statement returns is cut
+-- to what workers write, whoever has written it.
 
 -- fragment: NEWER
 NOT (c.generation <= %(have)s OR c.generation = %(bad)s)
@@ -20,16 +26,16 @@ NOT (c.generation <= %(have)s OR c.generation = %(bad)s)
         OR n.t >= c.next_refresh_at OR c.fetched_at <= n.t - {REFRESH} OR c.fetched_at > n.t + interval '1 s')
 
 -- fragment: LEASED
-(c.lease_until > n.t AND c.lease_until <= n.t + interval '60 s' AND {CLAIMED_IN_THE_PAST})
+CASE WHEN c.lease_until > n.t AND c.claimed_at <= n.t + interval '1 s'
+             THEN c.lease_until <= c.claimed_at + interval '60 s' ELSE false END
 
 -- fragment: FLOORED
-(c.floor_until > n.t AND c.floor_until <= n.t + greatest(%(floor)s, 60) * interval '1 s' AND {CLAIMED_IN_THE_PAST})
+CASE WHEN c.floor_until > n.t AND c.floor_set_at <= n.t + interval '1 s'
+             THEN c.floor_until <= c.floor_set_at + greatest(%(floor)s, 60) * interval '1 s' ELSE false END
 
 -- fragment: BACKED_OFF
-(c.backoff_until > n.t AND c.backoff_until <= n.t + interval '3700 s' AND {CLAIMED_IN_THE_PAST})
-
--- fragment: CLAIMED_IN_THE_PAST
-c.claimed_at <= n.t + interval '1 s'
+CASE WHEN c.backoff_until > n.t AND c.backoff_set_at <= n.t + interval '1 s'
+             THEN c.backoff_until <= c.backoff_set_at + interval '3700 s' ELSE false END
 
 -- fragment: REFRESH
 %(refresh)s * interval '1 s'
@@ -39,7 +45,10 @@ c.claimed_at <= n.t + interval '1 s'
   lies below 2^61, or a fence just below the limit would lead to generations that nobody adopts */
 
 -- fragment: CLOCK
-n AS MATERIALIZED (SELECT clock_timestamp() AS t)
+pg_catalog.clock_timestamp()
+
+-- fragment: NOW
+n AS MATERIALIZED (SELECT {CLOCK} AS t)
 
 -- fragment: STATE
 state AS MATERIALIZED (
@@ -54,55 +63,66 @@ state AS MATERIALIZED (
   WHERE c.source_key = %(key)s)
 
 -- fragment: ANSWER
-s.generation, s.last_error, s.last_refresh_reason,
+s.generation,
+       least(greatest(s.consecutive_failures, 0), 1000) AS failures,
+       pg_catalog.regexp_replace(pg_catalog.left(s.last_error, 200), '[^ -~]', '?', 'g') AS last_error,
+       pg_catalog.regexp_replace(pg_catalog.left(s.last_refresh_reason, 200), '[^ -~]', '?', 'g')
+         AS last_refresh_reason,
        CASE WHEN s.lease_owner IS NOT NULL AND s.leased THEN 'running'
             WHEN s.lease_owner IS NOT NULL THEN 'abandoned'
             WHEN s.consecutive_failures > 0 THEN 'failed'
             ELSE 'ok' END AS outcome,
-       CASE WHEN s.leased THEN extract(epoch FROM s.lease_until - s.t)::float8 ELSE 0 END AS lease_left,
-       CASE WHEN s.floored THEN extract(epoch FROM s.floor_until - s.t)::float8 ELSE 0 END AS floor_left,
-       CASE WHEN s.backed_off THEN extract(epoch FROM s.backoff_until - s.t)::float8 ELSE 0 END AS backoff_left,
+       CASE WHEN s.leased THEN extract(epoch FROM s.lease_until - s.t)::double precision ELSE 0 END AS lease_left,
+       CASE WHEN s.floored THEN extract(epoch FROM s.floor_until - s.t)::double precision ELSE 0 END AS floor_left,
+       CASE WHEN s.backed_off THEN extract(epoch FROM s.backoff_until - s.t)::double precision ELSE 0 END
+         AS backoff_left,
        CASE WHEN s.past_its_schedule THEN 0
-            ELSE extract(epoch FROM least(s.next_refresh_at, s.fetched_at + {REFRESH}) - s.t)::float8
+            ELSE extract(epoch FROM least(s.next_refresh_at, s.fetched_at + {REFRESH}) - s.t)::double precision
             END AS refresh_left,
        CASE WHEN s.t {IS_SANE} THEN (extract(epoch FROM s.t) * 1000000)::bigint END AS now_us,
        CASE WHEN s.fetched_at {IS_SANE} THEN (extract(epoch FROM s.fetched_at) * 1000000)::bigint END AS fetched_us,
        CASE WHEN s.expires_at {IS_SANE} THEN (extract(epoch FROM s.expires_at) * 1000000)::bigint END AS expires_us,
-       CASE WHEN s.newer THEN s.payload END AS payload,
-       CASE WHEN s.newer THEN s.seal END AS seal,
-       CASE WHEN s.newer THEN s.etag END AS etag,
-       CASE WHEN s.newer THEN s.last_modified END AS last_modified,
-       least(greatest(s.consecutive_failures, 0), 1000000) AS failures
+       CASE WHEN s.newer AND pg_catalog.octet_length(s.payload) <= 262144 THEN s.payload END AS payload,
+       CASE WHEN s.newer AND pg_catalog.octet_length(s.seal) <= 256 THEN s.seal END AS seal,
+       CASE WHEN s.newer AND pg_catalog.octet_length(s.etag) <= 1024 THEN s.etag END AS etag,
+       CASE WHEN s.newer AND pg_catalog.octet_length(s.last_modified) <= 1024 THEN s.last_modified END
+         AS last_modified,
+       pg_catalog.array_to_string(pg_catalog.current_schemas(true), ' ') AS schemas
 
 -- fragment: IS_SANE
-BETWEEN timestamptz 'epoch' AND timestamptz '2200-01-01 00:00+00'
+BETWEEN timestamp with time zone 'epoch' AND timestamp with time zone '2200-01-01 00:00+00'
 
 -- fragment: CONTENT
 payload = %(payload)s, seal = %(seal)s, etag = %(etag)s, last_modified = %(last_modified)s,
-  fetched_at = timestamptz 'epoch' + %(fetched_us)s * interval '1 microsecond',
-  next_refresh_at = timestamptz 'epoch' + %(next_us)s * interval '1 microsecond',
-  expires_at = timestamptz 'epoch' + %(expires_us)s * interval '1 microsecond',
+  fetched_at = timestamp with time zone 'epoch' + %(fetched_us)s * interval '1 microsecond',
+  next_refresh_at = timestamp with time zone 'epoch' + %(next_us)s * interval '1 microsecond',
+  expires_at = timestamp with time zone 'epoch' + %(expires_us)s * interval '1 microsecond',
   lease_owner = NULL, lease_until = 'epoch', backoff_until = 'epoch', consecutive_failures = 0, last_error = NULL,
   refresh_event_count = 1 + least(c.refresh_event_count, {RESTART_FROM})
 
 -- fragment: HELD
-c.source_key = %(key)s AND c.fence = %(fence)s AND c.lease_owner = %(owner)s
+c.source_key = %(key)s AND c.fence = %(fence)s AND c.lease_owner = %(owner)s AND c.lease_until > {CLOCK}
+
+-- fragment: IN_TIME
+pg_catalog.clock_timestamp() <= pg_catalog.transaction_timestamp() + %(patience)s * interval '1 s'
 
 -- Read the row, and take the lease where a fetch is due and nobody holds it. The predicates stand twice: on the
 -- statement's snapshot, which cannot block, and in `won` on the newest version of the row, without which two
 -- processes would fetch. The advisory lock lets one candidate at a time through to the row; it is let go with the
--- statement and decides nothing, so a stranger's lock on its number only costs retries without it.
+-- statement and decides nothing, so a stranger's lock on its number only costs retries without it. Whoever sent
+-- the claim has given it up after patience seconds; if it was kept waiting for longer (by a lock on the table), it
+-- takes no lease. Its transaction began when it arrived.
 -- name: claim
-WITH {CLOCK},
+WITH {NOW},
 {STATE},
 candidate AS MATERIALIZED (
   SELECT source_key FROM state
-  WHERE NOT newer AND due AND NOT leased AND NOT backed_off AND NOT (%(force)s AND floored)),
+  WHERE NOT newer AND due AND NOT leased AND NOT backed_off AND NOT (%(force)s AND floored) AND {IN_TIME}),
 gate AS MATERIALIZED (
   SELECT source_key FROM candidate
-  WHERE NOT %(use_gate)s OR pg_try_advisory_xact_lock(%(advisory_key)s)),
+  WHERE NOT %(use_gate)s OR pg_catalog.pg_try_advisory_xact_lock(%(advisory_key)s)),
 pick AS MATERIALIZED (
-  SELECT c.source_key FROM public.jwt_verification_cache c JOIN gate USING (source_key)
+  SELECT c.source_key FROM public.jwt_verification_cache c JOIN gate ON c.source_key = gate.source_key
   FOR NO KEY UPDATE OF c SKIP LOCKED),
 won AS (
   UPDATE public.jwt_verification_cache c SET
@@ -110,6 +130,7 @@ won AS (
     claimed_at = n.t,
     lease_until = n.t + %(lease)s * interval '1 s',
     floor_until = CASE WHEN %(force)s THEN n.t + %(floor)s * interval '1 s' ELSE c.floor_until END,
+    floor_set_at = CASE WHEN %(force)s THEN n.t ELSE c.floor_set_at END,
     generation = CASE WHEN c.generation <= %(have)s OR c.generation < {RESTART_FROM} THEN c.generation ELSE 0 END,
     fence = 1 + greatest(
       CASE WHEN c.fence < {RESTART_FROM} THEN c.fence ELSE 0 END,
@@ -133,19 +154,20 @@ SELECT CASE WHEN w.fence IS NOT NULL OR (s.lease_owner = %(owner)s AND s.leased)
        coalesce(w.fence, s.fence) AS fence,
        CASE WHEN coalesce(w.claimed_at, s.claimed_at) {IS_SANE}
             THEN (extract(epoch FROM coalesce(w.claimed_at, s.claimed_at)) * 1000000)::bigint END AS claimed_us,
+       pg_catalog.row_security_active('public.jwt_verification_cache') AS guarded,
        {ANSWER}
 FROM state s LEFT JOIN won w ON true
 
 -- For status, and after a publish that changed nothing.
 -- name: read
-WITH {CLOCK},
+WITH {NOW},
 {STATE}
 SELECT s.fence, {ANSWER}
 FROM state s
 
 -- A poll: claim again once generation changes or running is false.
 -- name: peek
-SELECT c.generation, c.lease_owner IS NOT NULL AND c.lease_until > clock_timestamp() AS running
+SELECT c.generation, c.lease_owner IS NOT NULL AND c.lease_until > {CLOCK} AS running
 FROM public.jwt_verification_cache c
 WHERE c.source_key = %(key)s
 
@@ -169,20 +191,23 @@ UPDATE public.jwt_verification_cache c SET
   lease_owner = NULL, lease_until = 'epoch',
   consecutive_failures = 1 + least(greatest(c.consecutive_failures, 0), 1000000),
   failure_event_count = 1 + least(c.failure_event_count, {RESTART_FROM}),
-  last_error = left(%(error)s, 200),
-  backoff_until = clock_timestamp() + interval '1 s' * least(3600, greatest(%(retry_after)s,
-    least(%(backoff_max)s, %(backoff_base)s * power(2, least(greatest(c.consecutive_failures, 0), 20)))
+  last_error = pg_catalog.left(%(error)s, 200),
+  backoff_set_at = {CLOCK},
+  backoff_until = {CLOCK} + interval '1 s' * least(3600, greatest(%(retry_after)s,
+    least(%(backoff_max)s, %(backoff_base)s * pg_catalog.power(2, least(greatest(c.consecutive_failures, 0), 20)))
       + %(jitter)s))
 WHERE {HELD}
-RETURNING extract(epoch FROM c.backoff_until - clock_timestamp())::float8 AS backoff_left
+RETURNING extract(epoch FROM c.backoff_until - {CLOCK})::double precision AS backoff_left
 
--- By a leader that cannot fetch for reasons of its own, or is ending: as if it had never claimed.
+-- After trouble that is the leader's own, or on its way out: nobody backs off and no failure is counted. The
+-- floor that this lease has armed goes with it. The attempt stays counted, as abandoned, so that counters only grow.
 -- name: release
 UPDATE public.jwt_verification_cache c SET
-  lease_owner = NULL, lease_until = 'epoch', floor_until = 'epoch',
-  fetch_attempt_count = greatest(c.fetch_attempt_count - 1, 0)
+  lease_owner = NULL, lease_until = 'epoch',
+  floor_until = CASE WHEN c.floor_set_at = c.claimed_at THEN 'epoch' ELSE c.floor_until END,
+  abandoned_count = 1 + least(c.abandoned_count, {RESTART_FROM})
 WHERE {HELD}
-RETURNING c.fence
+RETURNING c.source_key
 
 -- For configured issuers only.
 -- name: create

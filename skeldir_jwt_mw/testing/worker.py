@@ -96,6 +96,9 @@ class _CountingConnection:
         self._sent[next(names)] += 1
         return self._connection.run(statement, parameters, creating=creating)
 
+    def patience(self) -> float:
+        return self._connection.patience()
+
     def close(self) -> None:
         self._connection.close()
 

@@ -244,8 +244,8 @@ GUARDS: dict[str, Mutation] = {
     ),
     "T-AMP: no floor": one(
         REFRESHING + "amp_a_fleet_that_shares_a_store_fetches_once",
-        "stores.memory:_verdict",
-        "if claim.force and row.floor_until > now:",
+        "core.row:_verdict",
+        "if asked.force and row.is_floored(asked.floor, now):",
         "if False:",
     ),
     "T-KEEP: a failed refresh takes the keys away": one(

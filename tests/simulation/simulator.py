@@ -39,10 +39,10 @@ from skeldir_jwt_mw.core.effects import (
 from skeldir_jwt_mw.core.keys import import_jwks
 from skeldir_jwt_mw.core.order import OPEN_GATE, Ending, Order, Reply, Settle, Step
 from skeldir_jwt_mw.core.refresh import Refresh
+from skeldir_jwt_mw.core.row import Record
 from skeldir_jwt_mw.core.schedule import Schedule
 from skeldir_jwt_mw.core.seal import Sealer
 from skeldir_jwt_mw.snapshot import Snapshot
-from skeldir_jwt_mw.stores.memory import Record
 from skeldir_jwt_mw.testing import SigningKey
 
 KEY = "source"
@@ -385,8 +385,9 @@ class TakeUnseen:
 
     def execute(self, store: MemoryStore, key: str) -> Any:
         """Make the row look as the earlier look may have shown it, then claim it."""
-        row = store._rows.get(key, Record())
-        store._rows[key] = replace(row, lease_until=0, floor_until=0, backoff_until=0)
+        rows = store._shelf().rows
+        row = rows.get(key, Record())
+        rows[key] = replace(row, lease_until=0, floor_until=0, backoff_until=0)
         return store.open(1.0).claim(key, replace(self.claim, have=row.content.generation, need=True))
 
 

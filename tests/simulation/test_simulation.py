@@ -8,8 +8,8 @@ from simulator import CALM, NaiveRefresh, Violation, Weather, World
 
 from skeldir_jwt_mw import RefreshPolicy
 from skeldir_jwt_mw.core import adoption
+from skeldir_jwt_mw.core.row import Record
 from skeldir_jwt_mw.stores import memory
-from skeldir_jwt_mw.stores.memory import Record
 
 SEEDS = 180  # of each kind of run
 BATCH = 15

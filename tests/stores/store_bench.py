@@ -13,10 +13,10 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from skeldir_jwt_mw.core.effects import Claim, Content, Fail, Publish, Read, Row
+from skeldir_jwt_mw.core.effects import Claim, Content, Fail, Publish, Read, Release, Row
+from skeldir_jwt_mw.core.row import Record
 from skeldir_jwt_mw.stores import MemoryStore, PostgresStore
 from skeldir_jwt_mw.stores.base import Session, Store
-from skeldir_jwt_mw.stores.memory import Record
 
 KEY = "a source"
 LEASE, FLOOR, REFRESH = 5.0, 7.0, 300.0
@@ -28,7 +28,9 @@ TIMES = (
     "claimed_at",
     "lease_until",
     "floor_until",
+    "floor_set_at",
     "backoff_until",
+    "backoff_set_at",
 )
 
 
@@ -135,6 +137,11 @@ class Bench(ABC):
         """Record a failure in a session of its own."""
         with self.session() as session:
             return session.fail(KEY, fail_of(row, claim, **changes))
+
+    def release(self, row: Row, claim: Claim, **changes: Any) -> bool:
+        """Give the lease back in a session of its own."""
+        with self.session() as session:
+            return session.release(KEY, replace(Release(owner=claim.owner, fence=row.fence), **changes))
 
     def fetch(self, **changes: Any) -> int:
         """Lead and publish; returns the new generation."""

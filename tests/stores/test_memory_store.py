@@ -49,7 +49,7 @@ def test_a_forked_child_does_not_wait_for_its_parents_leader() -> None:
     assert session.claim(KEY, claim_of(lease=60.0)).verdict == "leader"
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    with store._lock:
+    with store._shelf().lock:
         child = context.Process(target=_claim_in_child, args=(store, theirs))
         child.start()
     try:

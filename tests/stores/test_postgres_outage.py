@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 from store_bench import KEY, PostgresBench, claim_of
 
@@ -162,12 +163,19 @@ def test_a_server_that_is_busy_or_coming_up_may_be_asked_again(message: str) -> 
     assert isinstance(refused_connection(message), StoreContended)
 
 
+def failed(sqlstate: str | None) -> psycopg.Error:
+    """An error of the driver with that code."""
+    error = psycopg.Error("s3cret")
+    error.sqlstate = sqlstate
+    return error
+
+
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01", "53300", "57P03", "57P01", "08006", "08P01"])
 def test_what_was_cut_off_may_be_repeated(sqlstate: str) -> None:
-    assert isinstance(failed_statement(sqlstate, lost=False), StoreContended)
+    assert isinstance(failed_statement(failed(sqlstate), lost=False), StoreContended)
 
 
 def test_a_lost_connection_may_be_repeated() -> None:
-    assert isinstance(failed_statement(None, lost=True), StoreContended)
-    assert isinstance(failed_statement(None, lost=False), StoreUnavailable)
-    assert isinstance(failed_statement("53100", lost=False), StoreUnavailable)
+    assert isinstance(failed_statement(failed(None), lost=True), StoreContended)
+    assert isinstance(failed_statement(failed(None), lost=False), StoreUnavailable)
+    assert isinstance(failed_statement(failed("53100"), lost=False), StoreUnavailable)

@@ -175,10 +175,66 @@ def test_a_stale_fence_of_the_same_owner_changes_nothing(bench: Bench) -> None:
     assert bench.fail(zombie, claim) is None
 
 
-def test_a_late_publish_lands_while_nobody_took_over(bench: Bench) -> None:
+def test_who_wakes_up_after_the_lease_changes_nothing_even_where_nobody_took_over(bench: Bench) -> None:
     leader, claim = bench.lead()
     bench.advance(LEASE + 1)
-    assert bench.publish(leader, claim)
+    before = bench.columns()
+    assert not bench.publish(leader, claim)
+    assert bench.fail(leader, claim) is None
+    assert not bench.release(leader, claim)
+    assert bench.columns() == before
+    assert bench.claim().verdict == "leader"
+
+
+@pytest.mark.parametrize("force", [True, False], ids=["forced", "scheduled"])
+def test_a_lease_that_is_given_back_costs_the_fleet_nothing(bench: Bench, force: bool) -> None:
+    generation = bench.fetch()
+    leader, claim = bench.lead(force=force, need=True, have=generation)
+    assert bench.release(leader, claim)
+    row = bench.read(have=generation)
+    assert (row.outcome, row.failures, row.last_error) == ("ok", 0, None)
+    assert row.lease_left == row.floor_left == row.backoff_left == 0
+    again = bench.claim(force=True, have=generation)
+    assert again.verdict == "leader"
+    assert again.fence > leader.fence
+
+
+def test_a_lease_that_is_given_back_leaves_the_floor_of_another(bench: Bench) -> None:
+    generation = bench.fetch(force=True)
+    bench.advance(1)
+    leader, claim = bench.lead(need=True, have=generation)
+    assert bench.release(leader, claim)
+    assert bench.claim(force=True, have=generation).verdict == "floor"
+
+
+def test_only_the_holder_gives_a_lease_back_and_once(bench: Bench) -> None:
+    leader, claim = bench.lead()
+    assert not bench.release(leader, claim_of())
+    assert not bench.release(leader, claim, fence=leader.fence - 1)
+    assert bench.claim().verdict == "wait"
+    assert bench.release(leader, claim)
+    assert not bench.release(leader, claim)
+    assert not bench.publish(leader, claim)
+    assert bench.fail(leader, claim) is None
+    columns = bench.columns()
+    assert (columns["fetch_attempt_count"], columns["abandoned_count"]) == (1, 1)
+
+
+def test_failures_in_a_row_are_told(bench: Bench) -> None:
+    for failures in (1, 2):
+        leader, claim = bench.lead()
+        left = bench.fail(leader, claim)
+        assert left is not None
+        assert bench.claim().failures == bench.read().failures == failures
+        bench.advance(left + 1)
+    bench.fetch()
+    assert bench.read().failures == 0
+
+
+def test_an_error_is_kept_in_what_every_database_can_hold(bench: Bench) -> None:
+    leader, claim = bench.lead()
+    assert bench.fail(leader, claim, error="a\0b\n\x1b[31m\u202e\ud800 ü %s {x} \\") is not None
+    assert bench.read().last_error == r"a\x00b\n\x1b[31m\u202e\ud800 \xfc %s {x} " + "\\"
 
 
 def test_a_lease_that_ends_is_taken_over_and_counted(bench: Bench) -> None:
@@ -306,12 +362,14 @@ def test_attempts_are_refreshes_failures_and_abandoned_ones(bench: Bench) -> Non
         bench.advance(left + 1)
     bench.lead(need=True, have=2**60)
     bench.advance(LEASE + 1)
+    leader, claim = bench.lead(need=True, have=2**60)
+    assert bench.release(leader, claim)
     bench.lead(need=True, have=2**60)
     columns = bench.columns()
-    assert columns["fetch_attempt_count"] == 5
+    assert columns["fetch_attempt_count"] == 6
     assert columns["refresh_event_count"] == 1
     assert columns["failure_event_count"] == 2
-    assert columns["abandoned_count"] == 1
+    assert columns["abandoned_count"] == 2
     assert columns["lease_owner"] is not None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from skeldir_jwt_mw.core.effects import Claim, Content, Fail, Publish, Read, StoreContended
+from skeldir_jwt_mw.core.effects import Claim, Content, Fail, Publish, Read, Release, StoreContended
 from skeldir_jwt_mw.stores.session import StatementSession, advisory_key
 from skeldir_jwt_mw.stores.statements import STATEMENTS, compose
 
@@ -77,6 +77,9 @@ class Recorder:
         assert creating == (statement == STATEMENTS["create"])
         return self.row
 
+    def patience(self) -> float:
+        return 3.0
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -103,6 +106,7 @@ def test_every_statement_is_used_with_exactly_the_parameters_that_it_names() -> 
         assert not session.publish("key", publish)
     fail = Fail(owner=owner, fence=1, error="", retry_after=0, backoff_base=2, backoff_max=60, jitter=0)
     assert session.fail("key", fail) is None
+    assert not session.release("key", Release(owner=owner, fence=1))
     assert recorder.sent.keys() == set(STATEMENTS.values())
     for statement, names in recorder.sent.items():
         named = set(re.findall(r"%\((\w+)\)s", statement))

@@ -169,7 +169,7 @@ def test_locks_that_were_held_at_the_fork_are_free_in_the_child(
 
     held = [
         refresher._lock,
-        store._lock,
+        store._shelf().lock,
         verifier._cache._lock,
         verifier._lifecycle,
         verifier._threads._lock,

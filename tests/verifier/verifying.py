@@ -18,7 +18,7 @@ from skeldir_jwt_mw import (
     VerifiedToken,
     Verifier,
 )
-from skeldir_jwt_mw.stores.memory import Record
+from skeldir_jwt_mw.core.row import Record
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
 AUDIENCE = "orders-api"
