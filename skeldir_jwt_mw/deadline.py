@@ -34,7 +34,11 @@ class DeadlineExceeded(Exception):
 
 
 class Occupied(Exception):
-    """An earlier call of the same purpose has not ended, so this one was not begun."""
+    """Earlier calls of the same purpose have not ended, so this one was not begun."""
+
+    def __init__(self, purpose: Purpose) -> None:
+        super().__init__()
+        self.purpose = purpose
 
 
 def join_ended(thread: threading.Thread) -> None:
@@ -186,7 +190,7 @@ class Purpose:
             elif other.abandoned or not self._side_by_side:
                 before_mine += 1
         if before_mine >= self._most:
-            raise Occupied
+            raise Occupied(self)
 
 
 @contextlib.contextmanager
