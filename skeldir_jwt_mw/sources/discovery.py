@@ -12,6 +12,7 @@ from skeldir_jwt_mw.deadline import monotonic
 from skeldir_jwt_mw.errors import ConfigurationError
 from skeldir_jwt_mw.rules import members_of, refuse, shown, url_of
 
+from .guard import Resolve
 from .headers import GivenHeaders, Headers
 from .transport import Path, StatusRefused, Transport
 from .url import fetch_jwks, request_headers
@@ -107,6 +108,11 @@ class DiscoverySource:
             raise
         self._discovered = (url, again)
         return fetched
+
+    def _resolve_with(self, resolve: Resolve) -> None:
+        """Replace the system's resolver: for tests."""
+        self._own = replace(self._own, resolve=resolve)
+        self._foreign = replace(self._foreign, resolve=resolve)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({shown(self.issuer)})"
