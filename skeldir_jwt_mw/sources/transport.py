@@ -33,6 +33,7 @@ Path: TypeAlias = str | os.PathLike[str]
 
 MAX_TIMEOUT = 60.0  # seconds; no lease is longer
 READ_BYTES = 16_384
+LISTS = ("cache-control", "content-encoding")  # headers that may be given in parts (RFC 9110 §5.3)
 TIMED_OUT = "the provider did not answer in time"
 UNRESOLVED = "the host's name could not be resolved"
 
@@ -112,8 +113,12 @@ class Transport:
         """
         from urllib3.exceptions import HTTPError
 
+        held = contextlib.ExitStack()  # what is open and has to be closed, whatever happens
         try:
-            return self._get(url, headers, until)
+            try:
+                return self._get(url, headers, until, held)
+            finally:
+                held.close()
         except FetchFailed:
             raise
         except DeadlineExceeded:
@@ -133,9 +138,13 @@ class Transport:
             reason = "the connection to the provider failed"
         except (HTTPError, http.client.HTTPException, ValueError):
             reason = "the provider's answer was cut short or malformed"
+        finally:
+            held.close()  # again, should an exception have met the first
         raise FetchFailed(TIMED_OUT if monotonic() >= until else reason) from None
 
-    def _get(self, url: str, headers: Mapping[str, str], until: float) -> Response:
+    def _get(
+        self, url: str, headers: Mapping[str, str], until: float, held: contextlib.ExitStack
+    ) -> Response:
         from .connection import HeadTooLarge, PlainConnection, SecureConnection, TooManyInterim
 
         parts = urlsplit(url)
@@ -143,48 +152,47 @@ class Transport:
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         context = self._tls_context() if secure else None
-        with contextlib.ExitStack() as held:
-            sock = self._connect(host, port, until, plaintext=not secure)
-            held.callback(sock.close)
-            # TLS takes the descriptor over from `sock`; its twin still reaches the connection.
-            twin = sock.dup()
-            held.callback(twin.close)
-            left = until - monotonic()
-            timed_out = held.enter_context(shut_down_after(left, twin))
-            connection: PlainConnection | SecureConnection
-            reach = (host, port) if self.proxy is None else self._proxy_address()
-            if context is not None:
-                connection = SecureConnection(sock, *reach, timeout=max(left, 0.001), context=context)
-            else:
-                connection = PlainConnection(sock, *reach, timeout=max(left, 0.001))
-            held.callback(connection.close)
-            if self.proxy is not None:
-                connection.set_tunnel(host, port, self._proxy_headers())
-            try:
-                connection.request(
-                    "GET", target, headers=headers, preload_content=False, decode_content=False
-                )
-                response = connection.getresponse()
-            except HeadTooLarge:
-                raise FetchFailed("the response's headers are larger than 16 KiB") from None
-            except TooManyInterim:
-                raise FetchFailed("there are too many interim responses") from None
-            except OSError as error:
-                if self.proxy is None or error.errno is not None or monotonic() >= until:
-                    raise
-                raise FetchFailed("the proxy made no connection to the provider") from None
-            held.callback(response.close)
-            names = {name.lower(): value for name, value in response.headers.itermerged()}
-            if response.status not in (200, 304):
-                raise StatusRefused(response.status, retry_after(names))
-            body = b""
-            if response.status == 200:
-                if is_coded(names.get("content-encoding", "")):
-                    raise FetchFailed("the response has a content coding, which was not asked for")
-                body = self._read(response)
-            if timed_out():  # the end of the body may have been our own doing
-                raise DeadlineExceeded
-            return Response(status=response.status, headers=names, body=body)
+        sock = self._connect(host, port, until, plaintext=not secure)
+        held.callback(sock.close)
+        # TLS takes the descriptor over from `sock`; its twin still reaches the connection.
+        twin = sock.dup()
+        held.callback(twin.close)
+        left = until - monotonic()
+        timed_out = held.enter_context(shut_down_after(left, twin))
+        connection: PlainConnection | SecureConnection
+        reach = (host, port) if self.proxy is None else self._proxy_address()
+        if context is not None:
+            connection = SecureConnection(sock, *reach, timeout=max(left, 0.001), context=context)
+        else:
+            connection = PlainConnection(sock, *reach, timeout=max(left, 0.001))
+        held.callback(connection.close)
+        if self.proxy is not None:
+            connection.set_tunnel(host, port, self._proxy_headers())
+        try:
+            connection.request("GET", target, headers=headers, preload_content=False, decode_content=False)
+            response = connection.getresponse()
+        except HeadTooLarge:
+            raise FetchFailed("the response's headers are larger than 16 KiB") from None
+        except TooManyInterim:
+            raise FetchFailed("there are too many interim responses") from None
+        except OSError as error:
+            if type(error) is not OSError or error.errno is not None:
+                raise
+            # Only http.client raises one without a number, for a proxy that refuses.
+            raise FetchFailed("the proxy made no connection to the provider") from None
+        held.callback(response.close)
+        names = {name.lower(): value for name, value in response.headers.items()}
+        names |= {name: response.headers[name] for name in LISTS if name in names}  # all of that name
+        if response.status not in (200, 304):
+            raise StatusRefused(response.status, retry_after(names))
+        body = b""
+        if response.status == 200:
+            if is_coded(names.get("content-encoding", "")):
+                raise FetchFailed("the response has a content coding, which was not asked for")
+            body = self._read(response)
+        if timed_out():  # the end of the body may have been our own doing
+            raise DeadlineExceeded
+        return Response(status=response.status, headers=names, body=body)
 
     @staticmethod
     def _read(response: BaseHTTPResponse) -> bytes:
