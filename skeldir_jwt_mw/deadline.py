@@ -20,8 +20,8 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 JOIN_SECONDS = 1.0  # for a thread that has nothing left to do
 _GLANCES = 100  # at the system's list of threads, 100 us apart
 
-# Up to Python 3.12 `join` returns a moment before the system's thread has gone, which a fork would notice.
-_JOIN_IS_EARLY = sys.version_info < (3, 13) and sys.platform == "linux"
+# In Python 3.12 `join` returns a moment before the system's thread has gone, and a fork counts those.
+_JOIN_IS_EARLY = (3, 12) <= sys.version_info < (3, 13) and sys.platform == "linux"
 
 
 def monotonic() -> float:

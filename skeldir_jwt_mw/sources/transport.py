@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 import re
@@ -36,6 +37,16 @@ READ_BYTES = 16_384
 LISTS = ("cache-control", "content-encoding")  # headers that may be given in parts (RFC 9110 §5.3)
 TIMED_OUT = "the provider did not answer in time"
 UNRESOLVED = "the host's name could not be resolved"
+UNRESOLVED_IN_TIME = "the host's name was not resolved in time"
+UNTRUSTED = "the provider's certificate is not trusted"
+
+# By OpenSSL's X509_V_ERR codes; whatever else is wrong, nobody whom we trust has signed it.
+_UNTRUSTED_BECAUSE = {
+    9: ": it is not valid yet, or the clock of this machine is slow",
+    10: ": it has expired, or the clock of this machine is fast",
+    62: ": it is for another name",
+    64: ": it is for another address",
+}
 
 # Look-ups of names that went on past their deadline, of all sources together: each keeps a thread.
 _LOOKUPS = Purpose(most=32, side_by_side=True)
@@ -125,8 +136,8 @@ class Transport:
             reason = TIMED_OUT
         except UnicodeError:
             reason = UNRESOLVED
-        except ssl.SSLCertVerificationError:
-            reason = "the provider's certificate is not trusted"
+        except ssl.SSLCertVerificationError as error:
+            reason = UNTRUSTED + _UNTRUSTED_BECAUSE.get(error.verify_code, "")
         except ssl.SSLError:
             reason = "TLS with the provider failed"
         except (OSError, MemoryError, ImportError, LookupError, RuntimeError) as error:
@@ -216,6 +227,7 @@ class Transport:
                 raise FetchFailed(reason)
             candidates = candidates if self.proxy is not None else admitted
         troubles: list[LocalFetchFailed] = []  # of this process's own
+        last: int | None = None
         for rank, address in enumerate(candidates, 1):
             left = until - monotonic()
             if left <= 0:
@@ -224,13 +236,15 @@ class Transport:
                 # Half of the time that is left, so that a silent address does not use up the next one's.
                 return _connected(address, left if rank == len(candidates) else left / 2)
             except OSError as error:
-                trouble = own_trouble(error)
+                last, trouble = error.errno, own_trouble(error)
                 troubles += [] if trouble is None else [trouble]
         if troubles and len(troubles) == len(candidates):
             raise troubles[0]
-        raise FetchFailed(
-            TIMED_OUT if monotonic() >= until else "no connection to the provider could be made"
-        )
+        if monotonic() >= until:
+            raise DeadlineExceeded
+        name = errno.errorcode.get(last or 0)
+        why = "" if name is None else f" ({name})"
+        raise FetchFailed(f"no connection to the provider could be made{why}")
 
     def _resolved(self, host: str, port: int, until: float) -> Sequence[Address]:
         """The addresses of a host. A resolver has no deadline, so its thread may be left behind."""
@@ -238,6 +252,8 @@ class Transport:
             return self.lookups.within(until - monotonic(), partial(self.resolve, host, port))
         except OSError as error:
             trouble = resolver_trouble(error)
+        except DeadlineExceeded:
+            raise FetchFailed(UNRESOLVED_IN_TIME) from None
         except Occupied as occupied:
             if occupied.purpose is not _LOOKUPS:
                 raise FetchFailed("an earlier look-up of the host's name has not ended") from None

@@ -31,7 +31,9 @@ class Authority:
         self.ca_file = folder / f"{label}.pem"
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, hours: tuple[int, int] = (-1, 1)
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -39,16 +41,18 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_before(now + datetime.timedelta(hours=hours[0]))
+            .not_valid_after(now + datetime.timedelta(hours=hours[1]))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )
         )
 
-    def issue(self, *names: str, password: bytes | None = None) -> tuple[Path, Path]:
-        """Files with a certificate for these names (or addresses) and its key."""
+    def issue(
+        self, *names: str, password: bytes | None = None, hours: tuple[int, int] = (-1, 1)
+    ) -> tuple[Path, Path]:
+        """Files with a certificate for these names (or addresses) and its key; hours are from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         general: list[x509.GeneralName] = []
@@ -58,7 +62,7 @@ class Authority:
             except ValueError:
                 general.append(x509.DNSName(name))
         certificate = (
-            self._builder(subject, key)
+            self._builder(subject, key, hours)
             .add_extension(x509.SubjectAlternativeName(general), critical=False)
             .sign(self._key, hashes.SHA256())
         )

@@ -77,7 +77,19 @@ def test_a_certificate_of_an_unknown_authority_is_refused(authority: Authority, 
 @pytest.mark.parametrize("name", ["other.example.com", "127.0.0.1", "*.other.com", "example.com"])
 def test_a_certificate_for_another_name_is_refused(authority: Authority, name: str) -> None:
     with LoopbackIssuer(ssl_context=context_for(authority.issue(name))) as idp:
-        with pytest.raises(FetchFailed, match="certificate is not trusted"):
+        with pytest.raises(FetchFailed, match=r"certificate is not trusted: it is for another name$"):
+            source_for(port_of(idp), ca_file=authority.ca_file).fetch(Conditional())
+        assert idp.fetches == 0
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"), [((1, 2), "not valid yet, or the clock"), ((-2, -1), "expired, or the clock")]
+)
+def test_a_certificate_out_of_its_time_is_told_as_that(
+    authority: Authority, hours: tuple[int, int], told: str
+) -> None:
+    with LoopbackIssuer(ssl_context=context_for(authority.issue(NAME, hours=hours))) as idp:
+        with pytest.raises(FetchFailed, match=f"certificate is not trusted: it .*{told}"):
             source_for(port_of(idp), ca_file=authority.ca_file).fetch(Conditional())
         assert idp.fetches == 0
 
