@@ -71,7 +71,7 @@ class Attention:
         return gap
 
     def call_at(self, at: float) -> tuple[float, float]:
-        """When a request has to attend next: in monotonic seconds, and by the wall in case those stand still."""
+        """When a request attends next: in monotonic seconds, and by the wall in case those stand still."""
         at = min(at, self.overdue_at)
         return at, at + self._ahead + CLOCK_GAP
 

@@ -20,8 +20,8 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 JOIN_SECONDS = 1.0  # for a thread that has nothing left to do
 _GLANCES = 100  # at the system's list of threads, 100 us apart
 
-# Up to Python 3.12 `join` returns a moment before the system's thread has gone, which a fork would notice.
-_JOIN_IS_EARLY = sys.version_info < (3, 13) and sys.platform == "linux"
+# In Python 3.12 `join` returns a moment before the system's thread has gone, and a fork counts those.
+_JOIN_IS_EARLY = (3, 12) <= sys.version_info < (3, 13) and sys.platform == "linux"
 
 
 def monotonic() -> float:
@@ -34,7 +34,11 @@ class DeadlineExceeded(Exception):
 
 
 class Occupied(Exception):
-    """An earlier call of the same purpose has not ended, so this one was not begun."""
+    """Earlier calls of the same purpose have not ended, so this one was not begun."""
+
+    def __init__(self, purpose: Purpose) -> None:
+        super().__init__()
+        self.purpose = purpose
 
 
 def join_ended(thread: threading.Thread) -> None:
@@ -186,7 +190,7 @@ class Purpose:
             elif other.abandoned or not self._side_by_side:
                 before_mine += 1
         if before_mine >= self._most:
-            raise Occupied
+            raise Occupied(self)
 
 
 @contextlib.contextmanager

@@ -102,8 +102,15 @@ def sources() -> Sequence[Source]:
         headers={"X-Api-Key": "k"},
     )
     discovery = DiscoverySource(
-        "https://login.example.com/", ca_file=None, client_cert=None, proxy=None, headers=None
+        "https://login.example.com/",
+        ca_file=None,
+        client_cert=None,
+        proxy=None,
+        headers=lambda: {"Authorization": "Bearer t"},
+        headers_to=("https://10.0.0.1:6443",),
     )
+    JWKSUrlSource("https://login.example.com/keys", headers=["X-Api-Key: k"])  # type: ignore[arg-type]
+    JWKSUrlSource("https://login.example.com/keys", headers=None)
     ring: Mapping[str, Any] = {"current_kid": "a", "keys": {"a": "-----BEGIN PUBLIC KEY-----"}}
     assert_type(source_identity(url), str)
     return [url, discovery, StaticSource(ring), CallableSource(lambda: {"keys": []}), Rotating()]
