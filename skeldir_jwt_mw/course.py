@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import traceback
 from collections.abc import Callable
@@ -12,8 +11,6 @@ from .core.effects import Fetch, Release, Report, Wait
 from .core.order import Ending, Step, Use
 from .driver import Performer, seconds_of, supervised
 from .flight import SLACK, Flight
-
-logger = logging.getLogger("skeldir_jwt_mw")
 
 QUICK_FETCH = 1.0  # seconds; issuers whose last fetch took longer must not delay others
 
@@ -60,6 +57,7 @@ class Course:
         self._clock = clock
         self._rules = supervised(script, self, stopped=stopped, clock=clock)
         self._begun = False
+        self.done = threading.Event()  # nothing more will be performed
 
     def is_over(self) -> bool:
         """Whether somebody has ended the flight before it began."""
@@ -88,6 +86,7 @@ class Course:
         try:
             self._performer.hang_up()
         finally:
+            self.done.set()
             if ending is not None:
                 self._owner.settle(self.flight, ending)
         return None
@@ -109,29 +108,3 @@ class Course:
     def holds(self, lease: Release | None) -> None:
         """The flight holds the fleet's lease, or does no longer."""
         self.flight.lease = lease
-
-
-class GivingBack:
-    """Gives the lease of a flight back that was stopped, while its own thread may still be fetching."""
-
-    slow = False
-
-    def __init__(self, performer: Performer, lease: Release) -> None:
-        self.done = threading.Event()
-        self._performer = performer
-        self._lease = lease
-
-    def is_over(self) -> bool:
-        """Whether it is given back."""
-        return self.done.is_set()
-
-    def advance(self) -> float | None:
-        """Give it back; best effort, since it ends by itself."""
-        try:
-            self._performer.perform(self._lease)
-            self._performer.hang_up()
-        except Exception as error:  # of a store that somebody else wrote
-            logger.debug("a lease was not given back: %s", type(error).__name__)
-        finally:
-            self.done.set()
-        return None

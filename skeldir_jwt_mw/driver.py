@@ -7,7 +7,6 @@ that is closed begins nothing. `Performer.perform` is the one thing that blocks.
 
 from __future__ import annotations
 
-import errno
 import math
 import threading
 from collections.abc import Callable, Generator
@@ -32,16 +31,14 @@ from .core.effects import (
     Wait,
 )
 from .core.order import Ending, Gate, Reply, Settle, Step, Use
-from .deadline import DeadlineExceeded, Occupied, Purpose
+from .deadline import DeadlineExceeded, GivenUp, Occupied, Purpose
 from .errors import ConfigurationError
 from .sources import Source
+from .sources.local import own_trouble
 from .stores.base import Session, Store
 
 STORE_TIMEOUT = 3.0  # seconds; no statement, with its connect, outlives this
 MAX_DOCUMENT_BYTES = 262_144
-
-# What the system says where this process has no more of something: files, sockets, memory.
-_OUR_LACK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class Listener(Protocol):
@@ -188,7 +185,11 @@ class Performer:
     def _fetch(self, fetch: Fetch) -> Fetched | FetchFailed:
         try:
             return _as_promised(
-                self._fetching.within(fetch.seconds, lambda: self._source.fetch(fetch.conditional))
+                self._fetching.within(
+                    fetch.seconds,
+                    lambda: self._source.fetch(fetch.conditional),
+                    given_up=self._stopping.is_set,
+                )
             )
         except FetchFailed as failure:
             return _as_promised(failure)
@@ -196,11 +197,11 @@ class Performer:
             return FetchFailed("the source did not answer in time")
         except Occupied:
             return FetchFailed("the source has not ended its previous fetch")
+        except GivenUp:
+            return FetchFailed("the verifier was closed")
         except BaseException as error:  # SystemExit too: it is other people's code, in a thread of ours
-            name = type(error).__name__  # its message may hold a secret
-            if _is_our_lack(error):
-                return LocalFetchFailed(f"this process could not ask the source ({name})")
-            return FetchFailed(f"the source raised {name}")
+            # The message of anything else may hold a secret.
+            return own_trouble(error) or FetchFailed(f"the source raised {type(error).__name__}")
 
     def _ask(self, session: Session, act: Act) -> Any:
         """One statement; its expected errors are results."""
@@ -222,15 +223,11 @@ class Performer:
                     raise AssertionError(act)
         except (StoreContended, StoreUnavailable, ConfigurationError) as error:
             return error
-
-
-def _is_our_lack(error: BaseException) -> bool:
-    """Whether the process, and not the provider, is what an exception speaks of: no memory, thread, file."""
-    return (
-        isinstance(error, MemoryError | ImportError)
-        or (isinstance(error, RuntimeError) and "new thread" in str(error))
-        or (isinstance(error, OSError) and error.errno in _OUR_LACK)
-    )
+        except Exception as error:
+            trouble = own_trouble(error)
+            if trouble is None:
+                raise
+            return StoreUnavailable(trouble.reason)
 
 
 def _compared(ending: Ending, answered_at: float | None) -> Ending:

@@ -16,10 +16,12 @@ from itertools import count
 from typing import Protocol
 
 from .clock import Clock
+from .deadline import join_ended
 from .fork import renew_if_forked, renewed_after_fork
 
 MAX_WORKING = 16  # threads of one process that claim, fetch and publish at once
 MAX_SLOW = 12  # of these, for issuers that have not shown to be quick
+REST = 0.25  # seconds to wait for threads that may be about to end
 STARTING = 5.0  # seconds for which a thread that was started may take to begin
 
 
@@ -63,6 +65,7 @@ class Pool:
         self._parked: list[tuple[float, int, Course]] = []  # a heap, by when they go on
         self._numbers = count()
         self._threads: dict[threading.Thread, float] = {}  # and when each was started
+        self._leaving: list[threading.Thread] = []  # those that have nothing left to do
         self._carried: dict[threading.Thread, Course] = {}
         self._keeper: threading.Thread | None = None  # who waits for the next parked one
 
@@ -93,6 +96,15 @@ class Pool:
         renew_if_forked(self)
         self._see_to_it()
 
+    def rest(self) -> None:
+        """Wait a moment until the threads have gone, so that a fork meets none of them; best effort."""
+        renew_if_forked(self)
+        with self._bell:
+            self._bell.wait_for(lambda: not self._threads, REST)
+            leaving = list(self._leaving)
+        for thread in leaving:
+            join_ended(thread)
+
     # -- threads -----------------------------------------------------------------------------------------
 
     def _see_to_it(self) -> bool:
@@ -119,6 +131,7 @@ class Pool:
         return True
 
     def _forget_the_dead(self) -> None:
+        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
         now = self._clock.monotonic()
         for thread, started_at in list(self._threads.items()):
             beginning = thread.ident is None and now - started_at < STARTING
@@ -153,6 +166,8 @@ class Pool:
                 keeper = self._keeper
                 if not self._parked or (keeper is not None and keeper is not me and keeper in self._threads):
                     self._threads.pop(me, None)  # here, so that whoever comes next starts another
+                    self._leaving.append(me)
+                    self._bell.notify_all()
                     return None
                 self._keeper = me
                 try:

@@ -26,7 +26,7 @@ from .core.order import OPEN_GATE, Adopted, Ending, Gate, Order, Reason, Use
 from .core.refresh import Refresh
 from .core.schedule import Schedule
 from .core.seal import Sealer
-from .course import Course, GivingBack
+from .course import Course
 from .deadline import Purpose
 from .driver import Performer
 from .flight import Flight
@@ -83,7 +83,6 @@ class Refresher:
         self._stopping = threading.Event()
         self._flight: Flight | None = None
         self._course: Course | None = None  # of the latest flight
-        self._giving_back: GivingBack | None = None
         self.attention = Attention(policy, clock.wall() - clock.monotonic())
         self._bad = -1
         self._unreadable = False
@@ -177,25 +176,16 @@ class Refresher:
                     self.snapshot = self.snapshot.for_algorithms(self._algorithms)
 
     def stop(self) -> None:
-        """Start no more refreshes, let the one in the air end early, and give the fleet's lease back."""
+        """Start no more refreshes; the one in the air ends early and gives the fleet's lease back."""
         self._stopping.set()
-        course = self._course
-        if course is None:
-            return
-        self._pool.hurry(course)
-        lease = course.flight.lease
-        if lease is not None and self._giving_back is None:
-            giving_back = GivingBack(self._performer(), lease)
-            try:
-                self._pool.submit(giving_back)
-            except NoThread:  # then the lease ends by itself
-                return
-            self._giving_back = giving_back
+        if self._course is not None:
+            self._pool.hurry(self._course)
 
     def join(self, seconds: float) -> None:
-        """Wait so long for the lease of a stopped refresher to be given back."""
-        if self._giving_back is not None:
-            self._giving_back.done.wait(seconds)
+        """Wait so long for the refresh that is in the air."""
+        course = self._course
+        if course is not None and self._flight is course.flight:
+            course.done.wait(max(0.0, seconds))
 
     def renew(self) -> None:
         """Forget what belonged to the parent's threads; in the child of a fork."""
@@ -204,7 +194,7 @@ class Refresher:
         if stopping.is_set():
             self._stopping.set()
         self._fetching = Purpose()
-        self._flight = self._course = self._giving_back = None
+        self._flight = self._course = None
         if self.snapshot is not None and self.snapshot.expires_at != float("inf"):
             # A fleet of forked children must not look at the row in the same instant.
             spread = self._policy.check_interval * (0.5 + 0.5 * self._clock.draw())

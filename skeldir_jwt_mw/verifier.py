@@ -31,6 +31,7 @@ from .core.issuer import serves_issuer
 from .core.keys import Miss
 from .core.order import Gate
 from .core.seal import Sealer
+from .deadline import make_do_without_threads
 from .errors import InvalidToken, KeysUnavailable
 from .flight import Flight
 from .fork import renew_if_forked, renewed_after_fork
@@ -303,6 +304,7 @@ class Verifier:
         `ConfigurationError` when an operator has to act (the table is missing, the database is a replica).
         """
         command.run(self._each(command.refresh), self._clock)
+        self._pool.rest()
 
     async def arefresh(self) -> None:
         """`refresh` for event loops."""
@@ -316,6 +318,7 @@ class Verifier:
         and lets its readiness probe watch `ready`.
         """
         command.run(self._each(command.warm), self._clock)
+        self._pool.rest()
 
     async def awarm(self) -> None:
         """`warm` for event loops."""
@@ -403,6 +406,7 @@ EXIT_PATIENCE = 1.0  # seconds for which an ending process waits to give its lea
 
 def _at_exit() -> None:
     """A process that ends leaves no lease behind for others to wait out; best effort."""
+    make_do_without_threads()
     verifiers = list(_verifiers)
     for verifier in verifiers:
         verifier.close()

@@ -246,7 +246,8 @@ def test_a_process_that_cannot_ask_gives_the_lease_back_and_costs_the_fleet_noth
     settle(verifier)
     record = counters_of(store, verifier)
     assert (record.lease_owner, record.failure_event_count, record.consecutive_failures) == (None, 0, 0)
-    assert (record.fetch_attempt_count, record.backoff_until, record.floor_until) == (0, 0, 0)
+    assert (record.backoff_until, record.floor_until) == (0, 0)
+    assert (record.fetch_attempt_count, record.abandoned_count) == (1, 1)
     assert "could not be fetched from here" in caplog.text
     assert status_of(verifier)["last_error"] is not None
     assert SECRET not in caplog.text
