@@ -37,6 +37,7 @@ TIMES = {
     "floored": "floor_until",
     "backed_off": "backoff_until",
 }
+UNREAD = ("seal", "claimed_at", "floor_set_at", "backoff_set_at")
 WAITS = ("lease", "floor", "backoff")
 REFRESHES = ("next_refresh", "last_refresh_reason", "last_error", "consecutive_failures", *WAITS)
 EVIDENCE = ("fetch_attempt_count", "refresh_event_count", "failure_event_count", "abandoned_count")
@@ -84,7 +85,7 @@ class CachedKeySetAdmin(Admin):
         """The rows without their seals, and with times that can be read and the database's own."""
         times = {name: Case(When(**{f"{of}__range": SANE}, then=F(of))) for name, of in TIMES.items()}
         rows = super().get_queryset(request)
-        return rows.defer("seal", "claimed_at", *TIMES.values()).annotate(now=Now(), **times)
+        return rows.defer(*UNREAD, *TIMES.values()).annotate(now=Now(), **times)
 
     @admin.display(description="issuer")
     def issuer(self, row: Any) -> str:

@@ -155,7 +155,9 @@ def test_times_that_no_driver_can_read_do_not_break_the_pages(value: str) -> Non
                 "claimed_at",
                 "lease_until",
                 "floor_until",
+                "floor_set_at",
                 "backoff_until",
+                "backoff_set_at",
             )
         )
     )

@@ -260,7 +260,8 @@ MUTATIONS: dict[str, Mutation] = {
         patches=(
             Patch(
                 where=SQL,
-                old="CASE WHEN s.newer AND pg_catalog.octet_length(s.etag) <= 1024 THEN s.etag END AS etag",
+                old="CASE WHEN s.newer AND pg_catalog.octet_length(s.etag) <= 1024"
+                " AND ({ENCODED} OR s.etag !~ '[^ -~]')\n            THEN s.etag END AS etag",
                 new="s.etag AS etag",
             ),
             Patch(

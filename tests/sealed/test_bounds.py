@@ -18,7 +18,15 @@ from skeldir_jwt_mw.errors import MAX_RETRY_AFTER
 
 TABLE = "public.jwt_verification_cache"
 TIMES = ("fetched_at", "next_refresh_at", "expires_at", "claimed_at", "lease_until")
-UNSEALED_TIMES = ("next_refresh_at", "claimed_at", "lease_until", "floor_until", "backoff_until")
+UNSEALED_TIMES = (
+    "next_refresh_at",
+    "claimed_at",
+    "lease_until",
+    "floor_until",
+    "floor_set_at",
+    "backoff_until",
+    "backoff_set_at",
+)
 
 
 class Clock:
@@ -53,9 +61,9 @@ STALLS: dict[str, tuple[str, float]] = {
         "lease_owner = gen_random_uuid(), claimed_at = now(), lease_until = now() + interval '60 s'",
         60.0,
     ),
-    "floor": ("claimed_at = now(), floor_until = now() + interval '60 s'", 60.0),
+    "floor": ("floor_set_at = now(), floor_until = now() + interval '60 s'", 60.0),
     "backoff": (
-        "claimed_at = now(), backoff_until = now() + interval '3700 s', consecutive_failures = 9",
+        "backoff_set_at = now(), backoff_until = now() + interval '3700 s', consecutive_failures = 9",
         3700.0,
     ),
 }
@@ -115,7 +123,7 @@ def test_known_keys_serve_until_max_stale_and_not_longer_while_refreshes_are_den
     attack = stage(**times)
     worker = attack.running[0]
     denial = (
-        f"UPDATE {TABLE} SET claimed_at = now(), backoff_until = now() + interval '1 h',"
+        f"UPDATE {TABLE} SET backoff_set_at = now(), backoff_until = now() + interval '1 h',"
         " consecutive_failures = 5 WHERE source_key = %(ours)s"
     )
     with rewriting(attack, denial) as rounds:
