@@ -75,6 +75,15 @@ def verifier() -> Verifier:
     return found  # type: ignore[no-any-return]  # a guard is content with less than a Verifier
 
 
+def issuers_by_row() -> dict[str | None, str]:
+    """The issuers that this process is configured for, by the keys of their rows; none where that is wrong."""
+    try:
+        status = verifier().status()
+    except (ConfigurationError, ImproperlyConfigured):
+        return {}
+    return {of_issuer["source_key"]: issuer for issuer, of_issuer in status.items()}
+
+
 def user_resolver() -> UserResolver | None:
     """The `USER_RESOLVER`, imported; None where users are `TokenUser`s. Raises `ImproperlyConfigured`."""
     return _made_of_settings().user_resolver
