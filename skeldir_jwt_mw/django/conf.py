@@ -20,9 +20,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from skeldir_jwt_mw import Verifier
 from skeldir_jwt_mw._http import Guard
-from skeldir_jwt_mw.environment import CONFIG, VARIABLE_OF
+from skeldir_jwt_mw.environment import VARIABLE_OF
 from skeldir_jwt_mw.errors import ConfigurationError
 from skeldir_jwt_mw.rules import refuse, suggestion
+from skeldir_jwt_mw.setting_names import CONFIG
 from skeldir_jwt_mw.settings import Settings, parse_environ, parse_settings
 from skeldir_jwt_mw.stores import MemoryStore
 
@@ -76,7 +77,7 @@ def verifier() -> Verifier:
 
 
 def issuers_by_row() -> dict[str | None, str]:
-    """The issuers that this process is configured for, by the keys of their rows; none where that is wrong."""
+    """The configured issuers by the keys of their rows; none where the settings are wrong."""
     try:
         status = verifier().status()
     except (ConfigurationError, ImproperlyConfigured):
