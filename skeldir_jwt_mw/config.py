@@ -21,6 +21,7 @@ from .rules import (
     claim_name,
     flag,
     members_of,
+    no_document,
     pins_of,
     refuse,
     seconds_of,
@@ -28,6 +29,7 @@ from .rules import (
     text_of,
     token_types_of,
     url_of,
+    within_reach,
 )
 
 if TYPE_CHECKING:
@@ -142,6 +144,8 @@ class Issuer:
             refuse("jwks_url", self.jwks_url, "and source are two answers to one question: give one of them")
         if self.jwks_url is not None:
             url_of("jwks_url", self.jwks_url, allow_http=self.allow_http, may_have_query=True)
+            no_document("jwks_url", self.jwks_url, "without jwks_url the keys are found through it")
+            within_reach("jwks_url", self.jwks_url, allow_private_hosts=self.allow_private_hosts)
         if self.source is not None and (
             isinstance(self.source, type) or not callable(getattr(self.source, "fetch", None))
         ):
@@ -151,9 +155,12 @@ class Issuer:
             template = IssuerTemplate.parse(self.issuer)
         except ValueError as error:
             refuse("issuer", self.issuer, str(error))
+        rule = "write what stands before /.well-known, to the letter as the tokens' iss has it"
+        no_document("issuer", self.issuer, rule)
         if template is None:
             if discovers:
                 url_of("issuer", self.issuer, allow_http=self.allow_http, may_have_query=False)
+                within_reach("issuer", self.issuer, allow_private_hosts=self.allow_private_hosts)
             return
         if discovers:
             refuse(
@@ -218,6 +225,10 @@ def distinct_issuers(issuers: object) -> tuple[Issuer, ...]:
     """
     if isinstance(issuers, Issuer):
         return (issuers,)
+    if isinstance(issuers, str):
+        refuse(
+            "issuers", issuers, f"must be an Issuer and not a string: write Issuer({issuers!r}, audience=...)"
+        )
     members: tuple[Issuer, ...] = members_of("issuers", issuers, "Issuer")
     seen: set[str] = set()
     for member in members:

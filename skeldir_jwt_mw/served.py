@@ -23,6 +23,10 @@ from .sources import DiscoverySource, JWKSUrlSource, Source, source_identity
 from .stores.base import Store
 
 SOURCE_KEY_FORMAT = 1
+NOT_PICKLED = (
+    "a Verifier belongs to one process, with its threads, locks and connections, and cannot be pickled or"
+    " copied: make it in each process, where a module is imported or in the initializer of a pool"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +157,11 @@ def source_key(issuer: Issuer, source: Source, namespace: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def source_of(issuer: Issuer, policy: RefreshPolicy) -> Source:
-    """Where an issuer's keys originate: its own source, its JWKS URL, or what discovery finds."""
+def source_of(issuer: Issuer, policy: RefreshPolicy, **reach: Any) -> Source:
+    """Where an issuer's keys originate: its own source, its JWKS URL, or what discovery finds.
+
+    `reach` are further options of the source that is made: `ca_file`, `proxy`.
+    """
     if issuer.source is not None:
         return issuer.source
     kind = DiscoverySource if issuer.jwks_url is None else JWKSUrlSource
@@ -163,4 +170,5 @@ def source_of(issuer: Issuer, policy: RefreshPolicy) -> Source:
         timeout=policy.fetch_timeout,
         allow_http=issuer.allow_http,
         allow_private_hosts=issuer.allow_private_hosts,
+        **reach,
     )

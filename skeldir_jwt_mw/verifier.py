@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from . import command
 from .clock import SYSTEM, Clock
@@ -38,8 +38,8 @@ from .fork import renew_if_forked, renewed_after_fork
 from .pool import Pool
 from .refresher import Refresher
 from .rules import whole_number_of
-from .served import Served, Setup
-from .settings import parse_environ, require_seal_keys, singleflight_disabled
+from .served import NOT_PICKLED, Served, Setup
+from .settings import parse_environ, policy_of, require_seal_keys, singleflight_disabled, store_of
 from .snapshot import MAX_BINDINGS, Snapshot
 from .stores import MemoryStore
 from .stores.base import Store
@@ -55,9 +55,10 @@ HARD_MAX_TOKEN_BYTES = 65_536
 class Verifier:
     """Verifies bearer tokens (RFC 7519, RFC 6750) of one or several issuers.
 
-    Parameters: `issuers`, one `Issuer` or a sequence; `store`, where the fleet shares keys (left out:
-    `MemoryStore`, one process only); `policy`, when keys are fetched; `seal_keys`, byte strings of at least
-    32 bytes of which the first seals and all verify, required with a shared store (`()` opts out);
+    Parameters: `issuers`, one `Issuer` or a sequence; `store`, where the fleet shares keys, also as the
+    connection string of a `PostgresStore` (left out: `MemoryStore`, one process only); `policy`, when keys
+    are fetched; `seal_keys`, byte strings of at least 32 bytes of which the first seals and all verify, or
+    the text of `SKELDIR_JWT_SEAL_KEYS`, required with a shared store (`()` opts out);
     `token_cache`, how many verified tokens are remembered (0: none); `max_token_bytes`, at most 65536.
 
     Nothing connects or fetches before the first token, `warm()` or `refresh()`. Thread-safe, usable from
@@ -71,14 +72,14 @@ class Verifier:
         self,
         issuers: Issuer | Sequence[Issuer],
         *,
-        store: Store | None = None,
+        store: Store | str | None = None,
         policy: RefreshPolicy | None = None,
-        seal_keys: Sequence[bytes] | None = None,
+        seal_keys: Sequence[bytes] | str | None = None,
         token_cache: int = 0,
         max_token_bytes: int = 16_384,
     ) -> None:
-        self._policy = RefreshPolicy() if policy is None else policy
-        store = MemoryStore() if store is None else store
+        self._policy = policy_of(policy)
+        store = store_of("store", store) or MemoryStore()
         clock = self._clock
         self._monotonic, self._wall = clock.monotonic, clock.wall
         self._pool = Pool(clock)
@@ -105,9 +106,15 @@ class Verifier:
         _verifiers.add(self)
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Verifier:
-        """A verifier as the `SKELDIR_JWT_…` variables describe it; raises `ConfigurationError`."""
-        return parse_environ(environ).verifier()
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Verifier:
+        """A verifier as the `SKELDIR_JWT_…` variables in `environ` describe it (None: the process's).
+
+        Raises `ConfigurationError`.
+        """
+        return parse_environ(os.environ if environ is None else environ).verifier()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(NOT_PICKLED)
 
     # -- verifying -------------------------------------------------------------------------------------
 
