@@ -329,8 +329,8 @@ MUTATIONS: dict[str, Mutation] = {
         FOREIGN
         + "test_a_search_path_that_could_redefine_operators_is_an_operators_to_mend[evil, pg_catalog]",
         "stores.session:row_of",
-        "if not isinstance(schemas, str) or not _BUILT_IN_FIRST.match(schemas):",
-        "if False:",
+        'if not _BUILT_IN_FIRST.match(values.pop("schemas")):',
+        'if values.pop("schemas") is None:',
     ),
     "an encoding that settings choose": one(
         FOREIGN + "test_no_setting_chooses_the_encoding_that_a_store_reads[role]",

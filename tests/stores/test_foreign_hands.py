@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import tracemalloc
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import psycopg
@@ -13,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from store_bench import FLOOR, KEY, LEASE, REFRESH, PostgresBench, claim_of, without_encoding
 
+import skeldir_jwt_mw.migrate
 from skeldir_jwt_mw.core.effects import Read, StoreContended, StoreReadOnly, StoreUnavailable
 from skeldir_jwt_mw.core.row import clocks_agree
 from skeldir_jwt_mw.errors import ConfigurationError
@@ -31,13 +35,26 @@ READ = Read(force=False, need=False, have=0, bad=-1, floor=FLOOR, refresh=REFRES
 # Grammar of PostgreSQL that looks like a call, and is bound to pg_catalog or to no schema at all.
 GRAMMAR = frozenset({"extract", "greatest", "least", "coalesce"})
 WORDS = """and as by case check conflict constraint exists from in key materialized not of on operator or over
-    select set then table to update using values when where with jwt_verification_cache"""
+    primary select set skeldir_jwt_migrations then table to update using values when where with jwt_verification_cache"""
 KEYWORDS = frozenset(re.findall(r"\w+", WORDS))
 # The first file was released with one function that is bound when the owner creates the table.
 RELEASED = {"0001_create_jwt_verification_cache.sql": {"octet_length"}}
+
+
+def texts_of(module: ModuleType) -> list[str]:
+    """The SQL that a module holds."""
+    constants = (
+        node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Constant)
+    )
+    return [
+        text for node in constants if re.match(r"\s*(SELECT|CREATE|INSERT| ON)\b", text := str(node.value))
+    ]
+
+
 TEXTS = {
     "the statements": "\n".join(STATEMENTS.values()),
     **{migration.name: migration.sql for migration in migrations()},
+    "the ledger's": "\n".join(texts_of(skeldir_jwt_mw.migrate)),
 }
 
 
