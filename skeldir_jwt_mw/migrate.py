@@ -74,7 +74,8 @@ def migrate(conninfo: Conninfo) -> list[str]:
                 connection.execute(
                     "INSERT INTO public.skeldir_jwt_migrations (name, checksum)"
                     " VALUES (%(name)s, %(checksum)s)"
-                    " ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = pg_catalog.now()",
+                    " ON CONFLICT (name) DO UPDATE"
+                    " SET checksum = excluded.checksum, applied_at = pg_catalog.now()",
                     {"name": migration.name, "checksum": migration.checksum},
                 )
                 missing.append(migration.name)

@@ -35,7 +35,8 @@ READ = Read(force=False, need=False, have=0, bad=-1, floor=FLOOR, refresh=REFRES
 # Grammar of PostgreSQL that looks like a call, and is bound to pg_catalog or to no schema at all.
 GRAMMAR = frozenset({"extract", "greatest", "least", "coalesce"})
 WORDS = """and as by case check conflict constraint exists from in key materialized not of on operator or over
-    primary select set skeldir_jwt_migrations then table to update using values when where with jwt_verification_cache"""
+    primary select set then table to update using values when where with jwt_verification_cache
+    skeldir_jwt_migrations"""
 KEYWORDS = frozenset(re.findall(r"\w+", WORDS))
 # The first file was released with one function that is bound when the owner creates the table.
 RELEASED = {"0001_create_jwt_verification_cache.sql": {"octet_length"}}
