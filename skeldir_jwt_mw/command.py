@@ -6,99 +6,109 @@ block or not; all issuers are asked at once.
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Generator, Iterable
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TypeAlias
 
-from .config import RefreshPolicy
+from .clock import Clock
 from .core.order import Ending, Gate, Reason
-from .deadline import monotonic
 from .errors import ConfigurationError, JWTError, KeysUnavailable
 from .flight import Flight
 from .refresher import Refresher
+from .waiting import wait_blocking, wait_without_blocking
+
+logger = logging.getLogger("skeldir_jwt_mw")
 
 Command: TypeAlias = Generator[Flight, Ending, None]
 
 ATTEMPTS = 4  # claims of one command: adopting what is newer, following who fetches, claiming again
-LONGEST_FLIGHT = 130.0  # seconds; every effect of a flight is bounded, so this guards against the unthinkable
+LONGEST_FLIGHT = 190.0  # seconds; others' fetches are followed for two minutes, then comes one of our own
 
 
-def refresh(refresher: Refresher, policy: RefreshPolicy) -> Command:
+def refresh(refresher: Refresher, clock: Clock) -> Command:
     """Have keys that were fetched after this call; raises `KeysUnavailable` when blocked or failed."""
     if refresher.static:
         return
-    called_at = monotonic()
+    called_at = clock.monotonic()
     newer_from_flight = False
     for _ in range(ATTEMPTS):
-        flight = _ask(refresher, policy, force=True)
+        flight = _ask(refresher, clock, force=True)
         ending = yield flight
         if ending.kind == "refreshed" and flight.started_at >= called_at:
             return
         joined = flight.started_at < called_at
-        newer_from_flight |= ending.adopted is not None and (joined or ending.waited)
-        if ending.adopted is None:
+        newer_from_flight |= flight.adopted and (joined or ending.waited)
+        if not flight.adopted:
             if newer_from_flight and ending.kind == "blocked" and ending.gate.reason is None:
                 return  # the floor is that of the fetch whose keys are now in use
             if not joined:
-                raise _failure(ending)
+                raise _failure(ending, clock)
     if not newer_from_flight:
         raise KeysUnavailable("running")
 
 
-def warm(refresher: Refresher, policy: RefreshPolicy) -> Command:
-    """Have usable keys, without forcing a fetch; raises `KeysUnavailable` when there are none to be had."""
+def warm(refresher: Refresher, clock: Clock) -> Command:
+    """Have usable keys that are on schedule, without forcing a fetch.
+
+    Raises `KeysUnavailable` when there are none to be had. Keys past their schedule that cannot be renewed
+    are good enough to start with, and the log says why they are what there is.
+    """
     for _ in range(ATTEMPTS):
-        if refresher.usable(monotonic()) is not None:
+        now = clock.monotonic()
+        snapshot = refresher.usable(now)
+        if snapshot is not None and now < snapshot.adopted.refresh_at:
             return
-        ending = yield _ask(refresher, policy, force=False)
-        if refresher.usable(monotonic()) is None and ending.gate.until > monotonic():
-            raise _failure(ending)
-    raise KeysUnavailable("running")
+        try:
+            ending = yield _ask(refresher, clock, force=False)
+            now = clock.monotonic()
+            if ending.kind in ("blocked", "failed") and ending.gate.until > now:
+                raise _failure(ending, clock)
+        except KeysUnavailable as error:
+            snapshot = refresher.usable(now)
+            if snapshot is None:
+                raise
+            if now >= snapshot.adopted.refresh_at:
+                logger.warning("the keys of %s are past their schedule (%s)", refresher.name, error.reason)
+            return
+    if refresher.usable(clock.monotonic()) is None:
+        raise KeysUnavailable("running")
 
 
-def run(commands: Iterable[Command]) -> None:
+def run(commands: Iterable[Command], clock: Clock) -> None:
     """Run the commands side by side, blocking; afterwards raise what failed first."""
     failures: list[JWTError] = []
     waiting = _first_steps(commands, failures)
     while waiting:
         command, flight = waiting.pop(0)
-        try:
-            ending: Ending | None = flight.future.result(_longest(flight))
-        except FutureTimeout:
-            ending = None
-        _next_step(command, ending, waiting, failures)
+        ended = wait_blocking(flight.future, _longest(flight, clock))
+        _next_step(command, flight.future.result() if ended else None, waiting, failures)
     _raise_first(failures)
 
 
-async def run_async(commands: Iterable[Command]) -> None:
+async def run_async(commands: Iterable[Command], clock: Clock) -> None:
     """`run` for event loops."""
     failures: list[JWTError] = []
     waiting = _first_steps(commands, failures)
     while waiting:
         command, flight = waiting.pop(0)
-        try:
-            ended = asyncio.wrap_future(flight.future)
-            ending: Ending | None = await asyncio.wait_for(ended, _longest(flight))
-        except TimeoutError:
-            ending = None
-        _next_step(command, ending, waiting, failures)
+        ended = await wait_without_blocking(flight.future, _longest(flight, clock))
+        _next_step(command, flight.future.result() if ended else None, waiting, failures)
     _raise_first(failures)
 
 
-def _ask(refresher: Refresher, policy: RefreshPolicy, *, force: bool) -> Flight:
-    patience = policy.lease + policy.wait_budget
+def _ask(refresher: Refresher, clock: Clock, *, force: bool) -> Flight:
+    now = clock.monotonic()
     reason: Reason = "manual" if force else "cold"
-    answer = refresher.demand(reason, monotonic(), force=force, patience=patience, heed_gate=False)
+    answer = refresher.demand(reason, now, force=force, heed_gate=False)
     if isinstance(answer, Gate):
-        raise KeysUnavailable(answer.reason or "no_keys", answer.until - monotonic())
+        raise KeysUnavailable(answer.reason or "no_keys", answer.closed_for(now))
     return answer
 
 
-def _failure(ending: Ending) -> JWTError:
+def _failure(ending: Ending, clock: Clock) -> JWTError:
     if ending.misconfigured is not None:
         return ending.misconfigured
-    return KeysUnavailable(ending.gate.reason or "floor", ending.gate.until - monotonic())
+    return KeysUnavailable(ending.gate.reason or "floor", ending.gate.closed_for(clock.monotonic()))
 
 
 def _first_steps(commands: Iterable[Command], failures: list[JWTError]) -> list[tuple[Command, Flight]]:
@@ -128,8 +138,8 @@ def _next_step(
         failures.append(error)
 
 
-def _longest(flight: Flight) -> float:
-    return max(0.0, flight.started_at + LONGEST_FLIGHT - monotonic())
+def _longest(flight: Flight, clock: Clock) -> float:
+    return flight.started_at + LONGEST_FLIGHT - clock.monotonic()
 
 
 def _raise_first(failures: list[JWTError]) -> None:

@@ -21,6 +21,7 @@ from .rules import (
     claim_name,
     flag,
     members_of,
+    no_document,
     pins_of,
     refuse,
     seconds_of,
@@ -28,6 +29,7 @@ from .rules import (
     text_of,
     token_types_of,
     url_of,
+    within_reach,
 )
 
 if TYPE_CHECKING:
@@ -142,6 +144,8 @@ class Issuer:
             refuse("jwks_url", self.jwks_url, "and source are two answers to one question: give one of them")
         if self.jwks_url is not None:
             url_of("jwks_url", self.jwks_url, allow_http=self.allow_http, may_have_query=True)
+            no_document("jwks_url", self.jwks_url, "without jwks_url the keys are found through it")
+            within_reach("jwks_url", self.jwks_url, allow_private_hosts=self.allow_private_hosts)
         if self.source is not None and (
             isinstance(self.source, type) or not callable(getattr(self.source, "fetch", None))
         ):
@@ -151,9 +155,12 @@ class Issuer:
             template = IssuerTemplate.parse(self.issuer)
         except ValueError as error:
             refuse("issuer", self.issuer, str(error))
+        rule = "write what stands before /.well-known, to the letter as the tokens' iss has it"
+        no_document("issuer", self.issuer, rule)
         if template is None:
             if discovers:
                 url_of("issuer", self.issuer, allow_http=self.allow_http, may_have_query=False)
+                within_reach("issuer", self.issuer, allow_private_hosts=self.allow_private_hosts)
             return
         if discovers:
             refuse(
@@ -218,6 +225,10 @@ def distinct_issuers(issuers: object) -> tuple[Issuer, ...]:
     """
     if isinstance(issuers, Issuer):
         return (issuers,)
+    if isinstance(issuers, str):
+        refuse(
+            "issuers", issuers, f"must be an Issuer and not a string: write Issuer({issuers!r}, audience=...)"
+        )
     members: tuple[Issuer, ...] = members_of("issuers", issuers, "Issuer")
     seen: set[str] = set()
     for member in members:
@@ -261,6 +272,7 @@ class RefreshPolicy:
     max_waiters: int = 64  # threads of one process that may wait at a time
     strategy: Strategy = "advisory"  # "lease" leaves the advisory lock out
     on_store_outage: OnStoreOutage = "serve"  # "fetch": ask the provider, each process for itself
+    background: bool = True  # False: a request waits for a look at the row; for processes that are frozen
 
     def __post_init__(self) -> None:
         for name in DURATIONS:
@@ -268,6 +280,7 @@ class RefreshPolicy:
             if seconds == 0 and name not in _MAY_BE_ZERO:
                 refuse(name, getattr(self, name), "must be longer than 0 s")
             object.__setattr__(self, name, seconds)
+        flag("background", self.background)
         waiters = self.max_waiters
         if isinstance(waiters, bool) or not isinstance(waiters, int) or not 1 <= waiters <= 100_000:
             refuse("max_waiters", waiters, "must be a whole number from 1 to 100000")

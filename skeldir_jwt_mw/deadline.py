@@ -17,11 +17,12 @@ T = TypeVar("T")
 # keys.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
+GLANCE = 0.05  # seconds between two looks at whether a result is still wanted
 JOIN_SECONDS = 1.0  # for a thread that has nothing left to do
 _GLANCES = 100  # at the system's list of threads, 100 us apart
 
-# Up to Python 3.12 `join` returns a moment before the system's thread has gone, which a fork would notice.
-_JOIN_IS_EARLY = sys.version_info < (3, 13) and sys.platform == "linux"
+# In Python 3.12 `join` returns a moment before the system's thread has gone, and a fork counts those.
+_JOIN_IS_EARLY = (3, 12) <= sys.version_info < (3, 13) and sys.platform == "linux"
 
 
 def monotonic() -> float:
@@ -34,7 +35,31 @@ class DeadlineExceeded(Exception):
 
 
 class Occupied(Exception):
-    """An earlier call of the same purpose has not ended, so this one was not begun."""
+    """Earlier calls of the same purpose have not ended, so this one was not begun."""
+
+    def __init__(self, purpose: Purpose) -> None:
+        super().__init__()
+        self.purpose = purpose
+
+
+class GivenUp(Exception):
+    """Whoever waited for the call does not want its result any more."""
+
+
+class _Ending:
+    """Whether the interpreter is ending, and starts no threads any more (Python 3.12 and later)."""
+
+    now = False
+
+
+def make_do_without_threads() -> None:
+    """From here on calls are made in the thread that asks, without a deadline of ours; for the very end."""
+    _Ending.now = True
+
+
+def are_threads_over() -> bool:
+    """Whether `make_do_without_threads` was called."""
+    return _Ending.now
 
 
 def join_ended(thread: threading.Thread) -> None:
@@ -104,11 +129,13 @@ class _Call(Generic[T]):
             return
         self._discard(result)
 
-    def result(self, seconds: float) -> T:
+    def result(self, seconds: float, given_up: Callable[[], bool] | None = None) -> T:
         """Begin, and wait so long. Whatever is raised here or in a signal handler, nothing is left behind."""
+        if _Ending.now:
+            return self._call()
         try:
             self.life.thread.start()
-            if self._done.wait(max(0.0, seconds)):
+            if self._ended_within(max(0.0, seconds), given_up):
                 join_ended(self.life.thread)
                 if self._errors:
                     raise self._errors.pop()
@@ -118,6 +145,17 @@ class _Call(Generic[T]):
         except BaseException:
             self.leave()
             raise
+
+    def _ended_within(self, seconds: float, given_up: Callable[[], bool] | None) -> bool:
+        if given_up is None:
+            return self._done.wait(seconds)
+        ends = monotonic() + seconds
+        while not self._done.wait(min(GLANCE, max(0.0, ends - monotonic()))):
+            if given_up():
+                raise GivenUp
+            if monotonic() >= ends:
+                return False
+        return True
 
     def leave(self) -> None:
         """Nobody waits any more; may be called twice."""
@@ -157,13 +195,23 @@ class Purpose:
         # Any thread appends, and removes what does not go on; there is no lock that could stay held.
         self._lives: list[_Life] = []
 
-    def within(self, seconds: float, call: Callable[[], T], *, discard: Callable[[T], None] = _forget) -> T:
-        """As the function of this name; raises `Occupied` where it does not begin."""
+    def within(
+        self,
+        seconds: float,
+        call: Callable[[], T],
+        *,
+        discard: Callable[[T], None] = _forget,
+        given_up: Callable[[], bool] | None = None,
+    ) -> T:
+        """As the function of this name; raises `Occupied` where it does not begin.
+
+        `given_up` is asked twenty times a second; once it is true, the wait ends with `GivenUp`.
+        """
         mine = _Call(call, discard)
         try:
             try:
                 self._admit(mine.life)
-                return mine.result(seconds)
+                return mine.result(seconds, given_up)
             except BaseException:
                 mine.leave()
                 raise
@@ -186,7 +234,7 @@ class Purpose:
             elif other.abandoned or not self._side_by_side:
                 before_mine += 1
         if before_mine >= self._most:
-            raise Occupied
+            raise Occupied(self)
 
 
 @contextlib.contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .clock import Clock
 from .config import Issuer, RefreshPolicy, distinct_issuers
 from .core.claims import Accepted, compile_claims
 from .core.compact import Header, compile_header_check
@@ -16,12 +16,17 @@ from .core.issuer import IssuerRoutes, compile_key_issuer
 from .core.keys import Key, Miss
 from .core.seal import Sealer
 from .errors import InvalidToken
+from .pool import Pool
 from .refresher import Refresher
 from .snapshot import Binding, Snapshot
 from .sources import DiscoverySource, JWKSUrlSource, Source, source_identity
 from .stores.base import Store
 
 SOURCE_KEY_FORMAT = 1
+NOT_PICKLED = (
+    "a Verifier belongs to one process, with its threads, locks and connections, and cannot be pickled or"
+    " copied: make it in each process, where a module is imported or in the initializer of a pool"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,41 +88,58 @@ class Setup:
     policy: RefreshPolicy
     sealer: Sealer
     coordinated: bool
+    pool: Pool
+    clock: Clock
 
-    def roster(
-        self,
-        issuers: Issuer | Sequence[Issuer],
-        previous: Sequence[Served],
-        working: threading.BoundedSemaphore,
-    ) -> Roster:
-        """Compile the issuers; those that were there before keep their keys. Raises `ConfigurationError`."""
+    def roster(self, issuers: Issuer | Sequence[Issuer], previous: Sequence[Served]) -> Roster:
+        """Compile the issuers. Raises `ConfigurationError`, and then nothing has changed.
+
+        An issuer that was there before keeps its keys, gate and flight: what makes it the same is its row and
+        not its rules, which are compiled anew.
+        """
         configured = distinct_issuers(issuers)
         known = {served.issuer: served for served in previous}
-        served = tuple(known.get(issuer) or self._serve(issuer, working) for issuer in configured)
+        refreshers = {served.refresher.source_key: served.refresher for served in previous}
+        sources: dict[str, Source] = {}
+        members = []
+        for issuer in configured:
+            served = known.get(issuer)
+            if served is None:
+                source = source_of(issuer, self.policy)
+                key = source_key(issuer, source, self.store.namespace)
+                refresher = refreshers.get(key)
+                if refresher is None or refresher.static or getattr(source, "static", False):
+                    refresher = self._refresher(issuer, source, key)
+                else:
+                    sources[key] = source
+                served = Served(
+                    issuer=issuer,
+                    refresher=refresher,
+                    check_header=compile_header_check(issuer),
+                    check_claims=compile_claims(issuer),
+                )
+            members.append(served)
+        for served in members:
+            if (source_now := sources.get(served.refresher.source_key)) is not None:
+                served.refresher.serve(source_now, served.issuer.algorithms)
         return Roster(
             routes=IssuerRoutes(tuple(issuer.issuer for issuer in configured)),
-            served=served,
-            alone=served[0] if len(served) == 1 else None,
+            served=tuple(members),
+            alone=members[0] if len(members) == 1 else None,
         )
 
-    def _serve(self, issuer: Issuer, working: threading.BoundedSemaphore) -> Served:
-        source = source_of(issuer, self.policy)
-        refresher = Refresher(
+    def _refresher(self, issuer: Issuer, source: Source, key: str) -> Refresher:
+        return Refresher(
             name=issuer.issuer,
             source=source,
-            source_key=source_key(issuer, source, self.store.namespace),
+            source_key=key,
             store=self.store,
             policy=self.policy,
             sealer=self.sealer,
             algorithms=issuer.algorithms,
             coordinated=self.coordinated,
-            working=working,
-        )
-        return Served(
-            issuer=issuer,
-            refresher=refresher,
-            check_header=compile_header_check(issuer),
-            check_claims=compile_claims(issuer),
+            pool=self.pool,
+            clock=self.clock,
         )
 
 
@@ -135,8 +157,11 @@ def source_key(issuer: Issuer, source: Source, namespace: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def source_of(issuer: Issuer, policy: RefreshPolicy) -> Source:
-    """Where an issuer's keys originate: its own source, its JWKS URL, or what discovery finds."""
+def source_of(issuer: Issuer, policy: RefreshPolicy, **reach: Any) -> Source:
+    """Where an issuer's keys originate: its own source, its JWKS URL, or what discovery finds.
+
+    `reach` are further options of the source that is made: `ca_file`, `proxy`.
+    """
     if issuer.source is not None:
         return issuer.source
     kind = DiscoverySource if issuer.jwks_url is None else JWKSUrlSource
@@ -145,4 +170,5 @@ def source_of(issuer: Issuer, policy: RefreshPolicy) -> Source:
         timeout=policy.fetch_timeout,
         allow_http=issuer.allow_http,
         allow_private_hosts=issuer.allow_private_hosts,
+        **reach,
     )

@@ -7,34 +7,45 @@ something to wait for, within the wait budget, before it is judged again.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
-import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NoReturn
 
 from . import command
+from .clock import SYSTEM, Clock
 from .config import Issuer, RefreshPolicy
-from .core.compact import MalformedJSON, header_segment, parse_header, parse_object, split
+from .core.compact import (
+    Header,
+    MalformedJSON,
+    header_segment,
+    may_be_issued_after,
+    parse_header,
+    parse_object,
+    split,
+)
 from .core.issuer import serves_issuer
 from .core.keys import Miss
 from .core.order import Gate
 from .core.seal import Sealer
-from .deadline import monotonic
+from .deadline import make_do_without_threads
 from .errors import InvalidToken, KeysUnavailable
 from .flight import Flight
-from .refresher import MAX_WORKING
+from .fork import renew_if_forked, renewed_after_fork
+from .pool import Pool
+from .refresher import Refresher
 from .rules import whole_number_of
-from .served import Served, Setup
-from .settings import parse_environ, require_seal_keys, singleflight_disabled
+from .served import NOT_PICKLED, Served, Setup
+from .settings import parse_environ, policy_of, require_seal_keys, singleflight_disabled, store_of
 from .snapshot import MAX_BINDINGS, Snapshot
 from .stores import MemoryStore
 from .stores.base import Store
 from .token import VerifiedToken, verified
 from .token_cache import Remembered, TokenCache
-from .waiting import MAX_ASYNC_WAITERS, Errand, WaitingRoom
+from .waiting import MAX_ASYNC_WAITERS, Errand, WaitingRoom, in_a_thread
 
 logger = logging.getLogger("skeldir_jwt_mw")
 
@@ -44,27 +55,34 @@ HARD_MAX_TOKEN_BYTES = 65_536
 class Verifier:
     """Verifies bearer tokens (RFC 7519, RFC 6750) of one or several issuers.
 
-    Parameters: `issuers`, one `Issuer` or a sequence; `store`, where the fleet shares keys (left out:
-    `MemoryStore`, one process only); `policy`, when keys are fetched; `seal_keys`, byte strings of at least
-    32 bytes of which the first seals and all verify, required with a shared store (`()` opts out);
+    Parameters: `issuers`, one `Issuer` or a sequence; `store`, where the fleet shares keys, also as the
+    connection string of a `PostgresStore` (left out: `MemoryStore`, one process only); `policy`, when keys
+    are fetched; `seal_keys`, byte strings of at least 32 bytes of which the first seals and all verify, or
+    the text of `SKELDIR_JWT_SEAL_KEYS`, required with a shared store (`()` opts out);
     `token_cache`, how many verified tokens are remembered (0: none); `max_token_bytes`, at most 65536.
 
     Nothing connects or fetches before the first token, `warm()` or `refresh()`. Thread-safe, usable from
     any number of event loops, and safe to fork. Raises `ConfigurationError`.
     """
 
+    process: int
+    _clock: ClassVar[Clock] = SYSTEM  # a simulation has its own
+
     def __init__(
         self,
         issuers: Issuer | Sequence[Issuer],
         *,
-        store: Store | None = None,
+        store: Store | str | None = None,
         policy: RefreshPolicy | None = None,
-        seal_keys: Sequence[bytes] | None = None,
+        seal_keys: Sequence[bytes] | str | None = None,
         token_cache: int = 0,
         max_token_bytes: int = 16_384,
     ) -> None:
-        self._policy = RefreshPolicy() if policy is None else policy
-        store = MemoryStore() if store is None else store
+        self._policy = policy_of(policy)
+        store = store_of("store", store) or MemoryStore()
+        clock = self._clock
+        self._monotonic, self._wall = clock.monotonic, clock.wall
+        self._pool = Pool(clock)
         coordinated = not singleflight_disabled(os.environ)
         if not coordinated:
             logger.warning("claim coordination is switched off: every process fetches for itself")
@@ -73,22 +91,30 @@ class Verifier:
             policy=self._policy,
             sealer=Sealer(require_seal_keys(seal_keys, shared=store.shared)),
             coordinated=coordinated,
+            pool=self._pool,
+            clock=clock,
         )
         self._max_token_bytes = whole_number_of("max_token_bytes", max_token_bytes, 256, HARD_MAX_TOKEN_BYTES)
         remembered = whole_number_of("token_cache", token_cache, 0, 10_000_000)
         self._cache = TokenCache(remembered) if remembered else None
-        self._working = threading.BoundedSemaphore(MAX_WORKING)
         self._threads = WaitingRoom(self._policy.max_waiters)
         self._tasks = WaitingRoom(MAX_ASYNC_WAITERS)
         self._told: set[str] = set()  # codes that the operator was told of
         self._lifecycle = threading.Lock()  # one set_issuers at a time
-        self._roster = self._setup.roster(issuers, (), self._working)
+        self._roster = self._setup.roster(issuers, ())
+        renewed_after_fork(self)
         _verifiers.add(self)
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Verifier:
-        """A verifier as the `SKELDIR_JWT_…` variables describe it; raises `ConfigurationError`."""
-        return parse_environ(environ).verifier()
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Verifier:
+        """A verifier as the `SKELDIR_JWT_…` variables in `environ` describe it (None: the process's).
+
+        Raises `ConfigurationError`.
+        """
+        return parse_environ(os.environ if environ is None else environ).verifier()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(NOT_PICKLED)
 
     # -- verifying -------------------------------------------------------------------------------------
 
@@ -103,7 +129,7 @@ class Verifier:
             while isinstance(verdict, Errand):
                 with self._threads.place(optional=verdict.optional) as admitted:
                     if admitted:
-                        verdict.wait()
+                        verdict.wait(self._clock)
                 verdict = self._judge(raw, verdict)
         except InvalidToken as error:
             self._tell(error)
@@ -119,7 +145,7 @@ class Verifier:
             while isinstance(verdict, Errand):
                 with self._tasks.place(optional=verdict.optional) as admitted:
                     if admitted:
-                        await verdict.wait_async()
+                        await verdict.wait_async(self._clock)
                 verdict = self._judge(raw, verdict)
         except InvalidToken as error:
             self._tell(error)
@@ -134,7 +160,7 @@ class Verifier:
         cache = self._cache
         if cache is not None and (remembered := cache.recall(raw)) is not None:
             return remembered
-        now = monotonic()
+        now, wall = self._monotonic(), self._wall()
         alone = self._roster.alone
         if alone is not None and now < (gate := alone.refresher.gate).until and gate.reason is None:
             self._refuse_at_the_gate(raw, alone, now)
@@ -145,11 +171,14 @@ class Verifier:
             raise InvalidToken("bad_claims") from None
         served = self._roster.of(claims)
         refresher = served.refresher
-        if now >= refresher.attention_at:
+        if now >= refresher.attention_at or wall >= refresher.attention_by:
             flight = refresher.attend(now)
+            overdue = refresher.attention.is_overdue(now)
             # One budget for all who come meanwhile, or a provider that hangs would slow each of them down.
             if flight and errand is None and now < (until := flight.started_at + self._policy.wait_budget):
-                return Errand(flight, since=now, until=until, optional=True)
+                return Errand(flight, since=now, until=until, optional=not overdue)
+            if overdue:
+                raise KeysUnavailable("overdue", self._policy.fetch_timeout)
         snapshot = refresher.snapshot
         if snapshot is not None and now >= snapshot.expires_at:
             snapshot = None
@@ -161,12 +190,11 @@ class Verifier:
             served.check_header(header)
             binding = None if snapshot is None else served.bind(header, snapshot)
             if binding is None:
-                return self._seek(raw, served, claims, snapshot, errand, now)
+                return self._seek(raw, served, claims, segment, header, snapshot, errand, now)
         if not binding.key.verify(signature, signing_input):
             if binding.header.kid is None:  # it names no key, so another one may have signed it
-                return self._seek(raw, served, claims, snapshot, errand, now)
+                return self._seek(raw, served, claims, segment, binding.header, snapshot, errand, now)
             raise InvalidToken("bad_signature")
-        wall = time.time()
         accepted = served.check_claims(claims, wall)
         if binding.key_issuer is not None and not serves_issuer(binding.key_issuer, accepted.issuer, claims):
             raise InvalidToken("wrong_issuer", "the key that signed it is published for another issuer")
@@ -189,7 +217,10 @@ class Verifier:
         return verified(accepted, claims, binding.header.members, binding.key.kid, snapshot.generation)
 
     def _refuse_at_the_gate(self, raw: str | bytes, served: Served, now: float) -> None:
-        """While the gate is closed after a good refresh, refuse an unknown kid by its header alone."""
+        """While the gate is closed after a good refresh, refuse an unknown kid by its header alone.
+
+        Only where the fetch that closed the gate began after the token was issued; see `_seek`.
+        """
         snapshot = served.refresher.usable(now)  # read after the gate, which is closed after it is replaced
         if snapshot is None or len(snapshot.keys) == 0:
             return
@@ -200,7 +231,11 @@ class Verifier:
             header = parse_header(segment)
         except InvalidToken:
             return  # the whole token may be something else than one with a bad header: a JWE, for example
-        if header.kid is not None and snapshot.keys.find(header.kid, header.algorithm) is Miss.UNKNOWN:
+        if header.kid is None or snapshot.keys.find(header.kid, header.algorithm) is not Miss.UNKNOWN:
+            return
+        if segment in snapshot.absent or not may_be_issued_after(
+            raw, self._proven_from(snapshot, served, now)
+        ):
             raise InvalidToken("unknown_kid")
 
     def _seek(
@@ -208,6 +243,8 @@ class Verifier:
         raw: str | bytes,
         served: Served,
         claims: Mapping[str, Any],
+        segment: bytes,
+        header: Header,
         snapshot: Snapshot | None,
         errand: Errand | None,
         now: float,
@@ -217,13 +254,14 @@ class Verifier:
         A token earns a refresh only when everything that can be judged without its key is right, so
         garbage, expired tokens and other issuers' tokens never cause I/O.
         """
-        served.check_claims(claims, time.time())
+        served.check_claims(claims, self._wall())
         refresher = served.refresher
-        answer: Flight | Gate | None = None if errand is None else errand.last_word()
+        last_word = None if errand is None else errand.last_word()
+        answer: Flight | Gate | None = last_word
         if answer is None:
             budget_spent = errand is not None and (now >= errand.until or not errand.flight.future.done())
             if budget_spent:
-                raise KeysUnavailable("running", self._policy.lease)
+                raise KeysUnavailable("running", self._policy.fetch_timeout)
             force = snapshot is not None
             answer = refresher.demand("unknown_kid" if force else "cold", now, force=force)
         if isinstance(answer, Flight):
@@ -234,10 +272,27 @@ class Verifier:
         if latest is not snapshot:  # it was replaced between the look-up and the closing of the gate
             return self._judge(raw, errand)
         if latest is None or answer.reason is not None:
-            raise KeysUnavailable(answer.reason or "no_keys", answer.until - now)
+            raise KeysUnavailable(answer.reason or "no_keys", answer.closed_for(now))
         if len(latest.keys) == 0:
-            raise KeysUnavailable("no_fitting_key", answer.until - now)
+            raise KeysUnavailable("no_fitting_key", answer.closed_for(now))
+        if last_word is not None:
+            latest.note_absent(segment)
+        elif (
+            segment not in latest.absent
+            and header.kid not in latest.retired
+            and claims.get("iat", 0) > self._proven_from(latest, served, now)
+        ):
+            raise KeysUnavailable("older_keys", answer.closed_for(now))
         raise InvalidToken("unknown_kid")
+
+    def _proven_from(self, snapshot: Snapshot, served: Served, now: float) -> float:
+        """The latest `iat` (Unix seconds) of tokens of which these keys prove that their key is not there.
+
+        A token may have been issued after the fetch of the keys began, as far as the leeway of clocks tells.
+        """
+        if served.refresher.static:
+            return float("inf")
+        return self._wall() - (now - snapshot.adopted.fetched_at) - served.issuer.leeway
 
     def _tell(self, error: InvalidToken) -> None:
         """Tell the operator why a token was refused, loudly once per code and process; never the caller."""
@@ -255,27 +310,29 @@ class Verifier:
         Obeys the fleet's floor and backoff. Raises `KeysUnavailable` when blocked or failed, and
         `ConfigurationError` when an operator has to act (the table is missing, the database is a replica).
         """
-        command.run(command.refresh(served.refresher, self._policy) for served in self._roster.served)
+        command.run(self._each(command.refresh), self._clock)
+        self._pool.rest()
 
     async def arefresh(self) -> None:
         """`refresh` for event loops."""
-        await command.run_async(
-            command.refresh(served.refresher, self._policy) for served in self._roster.served
-        )
+        await command.run_async(self._each(command.refresh), self._clock)
 
     def warm(self) -> None:
-        """Load the keys of every issuer that has none, without forcing a fetch; for start-up hooks.
+        """Load the keys of every issuer whose keys are not on schedule, without forcing a fetch.
 
-        Raises as `refresh` does. A service that should start without its provider catches `KeysUnavailable`
+        For start-up hooks. Raises as `refresh` does where an issuer has no keys then. A service that
+        should start without its provider catches `KeysUnavailable`
         and lets its readiness probe watch `ready`.
         """
-        command.run(command.warm(served.refresher, self._policy) for served in self._roster.served)
+        command.run(self._each(command.warm), self._clock)
+        self._pool.rest()
 
     async def awarm(self) -> None:
         """`warm` for event loops."""
-        await command.run_async(
-            command.warm(served.refresher, self._policy) for served in self._roster.served
-        )
+        await command.run_async(self._each(command.warm), self._clock)
+
+    def _each(self, ask: Callable[[Refresher, Clock], command.Command]) -> Iterator[command.Command]:
+        return (ask(served.refresher, self._clock) for served in self._roster.served)
 
     @property
     def issuers(self) -> tuple[Issuer, ...]:
@@ -284,10 +341,9 @@ class Verifier:
 
     @property
     def ready(self) -> bool:
-        """Whether every issuer has usable keys; no I/O."""
-        now = monotonic()
-        snapshots = [served.refresher.usable(now) for served in self._roster.served]
-        return all(snapshot is not None and len(snapshot.keys) > 0 for snapshot in snapshots)
+        """Whether every issuer has usable keys, from a row that can be read here; no I/O."""
+        now = self._monotonic()
+        return all(served.refresher.is_ready(now) for served in self._roster.served)
 
     @property
     def store(self) -> Store:
@@ -296,7 +352,7 @@ class Verifier:
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Per issuer: kids, generation, age, next refresh, last error, gate; durations in seconds."""
-        now = monotonic()
+        now = self._monotonic()
         return {served.issuer.issuer: served.refresher.status(now) for served in self._roster.served}
 
     def source_keys(self) -> list[str]:
@@ -307,43 +363,63 @@ class Verifier:
     # -- life cycle ------------------------------------------------------------------------------------
 
     def set_issuers(self, issuers: Issuer | Sequence[Issuer]) -> None:
-        """Replace the issuers at once; unchanged ones keep their keys. Raises `ConfigurationError`."""
+        """Replace the issuers at once; one whose keys come from the same place keeps them.
+
+        Raises `ConfigurationError`, and then nothing has changed. Compiling thousands takes a moment, for
+        which event loops have `aset_issuers`.
+        """
+        renew_if_forked(self)
         with self._lifecycle:
             previous = self._roster.served
-            self._roster = self._setup.roster(issuers, previous, self._working)
-            for served in previous:
-                if served not in self._roster.served:
-                    served.refresher.stop()
+            self._roster = self._setup.roster(issuers, previous)
             if self._cache is not None:
                 self._cache = TokenCache(self._cache.size)  # a token of a removed issuer is forgotten with it
+            kept = {id(served.refresher) for served in self._roster.served}
+        for served in previous:
+            if id(served.refresher) not in kept:
+                served.refresher.stop()
+
+    async def aset_issuers(self, issuers: Issuer | Sequence[Issuer]) -> None:
+        """`set_issuers` for event loops."""
+        await in_a_thread(lambda: self.set_issuers(issuers))
 
     def close(self) -> None:
-        """Start no more refreshes; keys at hand go on serving. Never raises, may be called twice."""
+        """Start no more refreshes and give the fleet's lease back; keys at hand go on serving.
+
+        Never raises, does not block, may be called twice.
+        """
         for served in self._roster.served:
             served.refresher.stop()
 
     async def aclose(self) -> None:
-        """`close` for event loops; it does not block."""
+        """`close` for event loops."""
         self.close()
 
-    def _after_fork(self) -> None:
+    def renew(self) -> None:
+        """Drop what belongs to the threads of a parent process; called after a fork."""
         self._lifecycle = threading.Lock()
-        self._working = threading.BoundedSemaphore(MAX_WORKING)
-        self._threads.reset()
-        self._tasks.reset()
         if self._cache is not None:
             self._cache.after_fork()
+
+    def _join(self, until: float) -> None:
         for served in self._roster.served:
-            served.refresher.after_fork(self._working)
+            served.refresher.join(until - self._monotonic())
 
 
 _verifiers: weakref.WeakSet[Verifier] = weakref.WeakSet()
 
-
-def _after_fork_in_child() -> None:
-    for verifier in list(_verifiers):
-        verifier._after_fork()
+EXIT_PATIENCE = 1.0  # seconds for which an ending process waits to give its leases back
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+def _at_exit() -> None:
+    """A process that ends leaves no lease behind for others to wait out; best effort."""
+    make_do_without_threads()
+    verifiers = list(_verifiers)
+    for verifier in verifiers:
+        verifier.close()
+    until = SYSTEM.monotonic() + EXIT_PATIENCE
+    for verifier in verifiers:
+        verifier._join(until)
+
+
+atexit.register(_at_exit)

@@ -1,17 +1,23 @@
-"""Waiting for a refresh: how long, how many at once, blocking or not."""
+"""Waiting for a refresh: how long, how many at once, blocking or not, under asyncio or trio."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, TypeVar
 
-from .core.order import Gate
-from .deadline import monotonic
+from .clock import Clock
+from .core.order import Ending, Gate
 from .errors import KeysUnavailable
 from .flight import Flight
+from .fork import renew_if_forked, renewed_after_fork
+
+T = TypeVar("T")
 
 WOKEN_IN_A_TURN = 32  # some 3 ms of signatures
 MAX_ASYNC_WAITERS = 4096  # tasks hold no thread, so only memory bounds them
@@ -39,48 +45,105 @@ class Errand:
         ending = self.flight.future.result()
         return ending.gate if ending.kind == "refreshed" else None
 
-    def wait(self) -> None:
-        """Block until the flight has ended or the budget has."""
-        with contextlib.suppress(FutureTimeout):  # the next judgement sees that it has not ended
-            self.flight.future.result(max(0.0, self.until - monotonic()))
+    def wait(self, clock: Clock) -> None:
+        """Block until the flight has ended or the budget has; the next judgement sees which."""
+        wait_blocking(self.flight.future, self.until - clock.monotonic())
 
-    async def wait_async(self) -> None:
+    async def wait_async(self, clock: Clock) -> None:
         """The same without blocking; being cancelled does not disturb the flight.
 
         All who waited wake at once, and each has a signature to check: they take turns of the event loop, a
         few in each, so that it serves others in between.
         """
-        ended = asyncio.wrap_future(self.flight.future)
-        try:
-            await asyncio.wait_for(ended, max(0.0, self.until - monotonic()))
-        except TimeoutError:
+        if not await wait_without_blocking(self.flight.future, self.until - clock.monotonic()):
             return
         for _ in range(next(self.flight.woken) // WOKEN_IN_A_TURN):
-            await asyncio.sleep(0)
+            await _let_others_run()
+
+
+def wait_blocking(future: Future[Ending], seconds: float) -> bool:
+    """Whether the future has ended within so many seconds."""
+    with contextlib.suppress(FutureTimeout):
+        future.result(max(0.0, seconds))
+    return future.done()
+
+
+async def wait_without_blocking(future: Future[Ending], seconds: float) -> bool:
+    """`wait_blocking` for tasks of asyncio and trio. Whoever cancels the task is obeyed, also at the end."""
+    trio = _trio_if_it_runs()
+    if trio is None:
+        ended = asyncio.wrap_future(future)
+        try:
+            # Not wait_for(), which up to Python 3.11 swallows a cancellation that meets the end of the wait.
+            await asyncio.wait({ended}, timeout=max(0.0, seconds))
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop was closed over its tasks
+                ended.cancel()
+        return future.done()
+    token, event = trio.lowlevel.current_trio_token(), trio.Event()
+
+    def wake(_: Future[Ending]) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(event.set)
+
+    future.add_done_callback(wake)
+    with trio.move_on_after(max(0.0, seconds)):
+        await event.wait()
+    return future.done()
+
+
+async def in_a_thread(call: Callable[[], T]) -> T:
+    """Run a blocking call in a thread of the event loop's."""
+    trio = _trio_if_it_runs()
+    if trio is None:
+        return await asyncio.to_thread(call)
+    result: T = await trio.to_thread.run_sync(call)
+    return result
+
+
+async def _let_others_run() -> None:
+    trio = _trio_if_it_runs()
+    await (asyncio.sleep(0) if trio is None else trio.lowlevel.checkpoint())
+
+
+def _trio_if_it_runs() -> Any:
+    """The module trio where this task is one of its; whoever runs under it has imported it."""
+    trio: Any = sys.modules.get("trio")
+    return trio if trio is not None and trio.lowlevel.in_trio_task() else None
 
 
 class WaitingRoom:
     """So many may wait at once: a flood must not take every thread of a server."""
 
+    process: int
+
     def __init__(self, places: int) -> None:
         self._places = places
-        self.reset()
+        self.renew()
+        renewed_after_fork(self)
 
-    def reset(self) -> None:
+    def renew(self) -> None:
         """Forget everybody; after a fork the parent's waiters are not here."""
-        self._lock = threading.Lock()  # guards the count
-        self._taken = 0
+        self._lock = threading.Lock()  # guards what follows
+        self._taken: set[object] = set()
+
+    @property
+    def taken(self) -> int:
+        """How many wait."""
+        return len(self._taken)
 
     @contextlib.contextmanager
     def place(self, *, optional: bool) -> Iterator[bool]:
         """A place to wait in; without one, False if the wait is optional, else `KeysUnavailable`."""
-        with self._lock:
-            admitted = self._taken < self._places
-            self._taken += admitted
-        if not admitted and not optional:
-            raise KeysUnavailable("waiters")
+        renew_if_forked(self)
+        mine = object()
         try:
+            with self._lock:
+                admitted = len(self._taken) < self._places
+                if admitted:
+                    self._taken.add(mine)
+            if not admitted and not optional:
+                raise KeysUnavailable("waiters")
             yield admitted
         finally:
-            with self._lock:
-                self._taken -= admitted
+            self._taken.discard(mine)

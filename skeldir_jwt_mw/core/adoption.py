@@ -24,10 +24,11 @@ class Adoption:
     policy: RefreshPolicy
     sealer: Sealer
 
-    def judge(self, order: Order, row: Row, reply: Reply) -> Adopted | Literal["stranger", "forged"]:
-        """The row's content with its keys, or why it is not to be trusted.
+    def judge(self, order: Order, row: Row, reply: Reply) -> Adopted | Literal["stranger", "forged", "older"]:
+        """The row's content with its keys, or why it is not to be used.
 
-        It expires with the sealed expiry or this process's own `max_stale`, whichever is earlier.
+        It expires with the sealed expiry or this process's own `max_stale`, whichever is earlier. Of keys
+        that this process fetched for itself and those of a row, those are newer whose fetch began later.
         """
         if (
             row.payload is None
@@ -54,6 +55,9 @@ class Adoption:
             return "forged"
         age = max(0.0, (row.now_us - row.fetched_us) / MICROSECONDS)
         left = min((row.expires_us - row.now_us) / MICROSECONDS, self.policy.max_stale - age)
+        trusted = order.trusted
+        if trusted is not None and trusted.is_private and reply.sent - age <= trusted.fetched_at:
+            return "older"
         return Adopted(
             content=content,
             jwks=jwks,

@@ -181,7 +181,15 @@ class Peeked:
 class Report:
     """Tell the operator; `event` is a fixed word, `detail` never holds anything that a token held."""
 
-    event: Literal["forged_row", "stranger_row", "private_key", "refreshed", "fetch_failed", "store_failed"]
+    event: Literal[
+        "forged_row",
+        "stranger_row",
+        "private_key",
+        "refreshed",
+        "fetch_failed",
+        "store_failed",
+        "failed_here",
+    ]
     detail: str
 
 

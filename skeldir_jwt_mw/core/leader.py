@@ -16,6 +16,7 @@ from .effects import (
     Fetch,
     Fetched,
     FetchFailed,
+    LocalFetchFailed,
     Publish,
     Read,
     Report,
@@ -29,7 +30,7 @@ from .order import Adopted, Effect, Ending, Gate, Order, Reply, Settle, Step
 from .schedule import CONTENDED_PAUSE, Schedule
 from .seal import Sealer
 
-REWRITE_PAUSE_MAX = 0.5  # seconds between two tries to write while the lease lasts
+REWRITE_PAUSE_MAX = 0.5  # seconds between two tries to write to a store that does not answer
 NOT_WRITTEN = (StoreContended, StoreUnavailable, ConfigurationError)
 
 
@@ -51,6 +52,11 @@ class Leader:
         )
         fetched = yield fetch
         found = _document(order, fetch.conditional, fetched.value)
+        if isinstance(found, LocalFetchFailed):  # whoever flies this gives the lease back
+            yield Report(event="failed_here", detail=found.reason)
+            return self.schedule.failed_here(
+                fetched.received, failures=order.failures, bad=order.bad, unreadable=order.unreadable
+            )
         if isinstance(found, FetchFailed):
             yield Report(event="fetch_failed", detail=found.reason)
             return (yield from self._record_failure(order, row, found, fetched, lease_end))
@@ -90,6 +96,7 @@ class Leader:
         if isinstance(reply.value, NOT_WRITTEN):
             yield Settle(ending=ending)  # the keys are good: this process need not wait for the database
             if not (yield from self._repeat(publish, lease_end, reply)):
+                yield Report(event="store_failed", detail=f"new keys were not shared: {reply.value}")
                 return ending
         elif reply.value is False:
             return (yield from self._after_lost_lease(order, row.fence, ending))
@@ -97,25 +104,40 @@ class Leader:
         return ending
 
     def fetch_locally(self, order: Order, ending: Ending) -> Step:
-        """The store is away and the policy wants keys all the same: fetch for this process alone."""
+        """Fetch for this process alone: the store is away, or its row is not for this process to read."""
         conditional = _conditional(order)
         fetched = yield Fetch(conditional=conditional, seconds=self.policy.lease)
         found = _document(order, conditional, fetched.value)
         closed_until = fetched.received + self.policy.floor + self.schedule.spread()
         check_at = max(closed_until, ending.check_at)  # aged keys obey the floor too
         if isinstance(found, FetchFailed):
-            yield Report(event="fetch_failed", detail=found.reason)
-            return replace(ending, gate=Gate(until=closed_until, reason="failed"), check_at=check_at)
+            here = isinstance(found, LocalFetchFailed)
+            yield Report(event="failed_here" if here else "fetch_failed", detail=found.reason)
+            return replace(
+                ending,
+                kind="failed",
+                gate=Gate(until=closed_until, reason="local" if here else "failed"),
+                check_at=check_at,
+                provider_fails=not here,
+            )
         content, jwks = found
         adopted = Adopted(
-            content=replace(content, generation=order.have),  # so that the next row published is newer
+            # Below every row that is published from now on; no time of the database's clock belongs to it.
+            content=replace(content, generation=order.have, fetched_us=0, expires_us=0),
             jwks=jwks,
             fetched_at=fetched.sent,
             refresh_at=fetched.sent + self.schedule.interval(fetched.value.max_age),
             expires_at=fetched.sent + self.policy.max_stale,
         )
-        gate = Gate(until=closed_until, reason=None)
-        return replace(ending, kind="refreshed", adopted=adopted, gate=gate, check_at=check_at)
+        return replace(
+            ending,
+            kind="refreshed",
+            adopted=adopted,
+            gate=Gate(until=closed_until, reason=None),
+            check_at=check_at,
+            compared_at=fetched.sent,
+            provider_fails=False,
+        )
 
     def _record_failure(
         self, order: Order, row: Row, failure: FetchFailed, fetched: Reply, lease_end: float
@@ -133,6 +155,9 @@ class Leader:
             kind="failed",
             gate=Gate(until=max(lease_end, fetched.received), reason="failed"),
             check_at=self.schedule.next_check(fetched.received),
+            bad=order.bad,
+            unreadable=order.unreadable,
+            provider_fails=True,
         )
         reply = yield fail
         if isinstance(reply.value, NOT_WRITTEN):
@@ -141,24 +166,24 @@ class Leader:
             return unrecorded
         if reply.value is None:
             return (yield from self._after_lost_lease(order, row.fence, unrecorded))
-        until = reply.received + reply.value + self.schedule.spread()
-        return replace(
-            unrecorded,
-            gate=Gate(until=until, reason="failed"),
-            check_at=max(until, unrecorded.check_at),
-        )
+        return replace(unrecorded, gate=self.schedule.gate(reply.received, reply.value, "failed"))
 
     def _repeat(
         self, effect: Publish | Fail, lease_end: float, reply: Reply
     ) -> Generator[Effect, Reply, bool]:
-        """Try to write until the lease ends; whether the store has answered."""
+        """Try to write until the lease ends; whether the store has answered.
+
+        Where connections are scarce the followers hold them, all waiting for this very write: then the next
+        try comes at once, and the pauses never grow.
+        """
         pause = CONTENDED_PAUSE
         while reply.received + pause < lease_end and not isinstance(reply.value, ConfigurationError):
             yield Wait(seconds=pause, release=True)
             reply = yield effect
             if not isinstance(reply.value, NOT_WRITTEN):
                 return True
-            pause = min(pause * 2, REWRITE_PAUSE_MAX)
+            if not isinstance(reply.value, StoreContended):
+                pause = min(pause * 2, REWRITE_PAUSE_MAX)
         return False
 
     def _after_lost_lease(self, order: Order, fence: int, ending: Ending) -> Step:
@@ -173,6 +198,7 @@ class Leader:
         )
         row = reply.value
         if not isinstance(row, Row):
+            yield Report(event="store_failed", detail="the row is gone" if row is None else str(row))
             return self.schedule.store_failed(order, reply)
         if row.generation == fence and ending.kind == "refreshed":
             return ending
@@ -182,7 +208,7 @@ class Leader:
                 return self.schedule.as_the_row_says(
                     "adopted", order, row, reply, adopted=judged, waited=True
                 )
-        return self.schedule.as_the_row_says("blocked", order, row, reply, adopted=None, waited=False)
+        return self.schedule.as_the_row_says("blocked", order, row, reply)
 
 
 def _conditional(order: Order) -> Conditional:

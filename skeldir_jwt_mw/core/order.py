@@ -17,10 +17,19 @@ Reason: TypeAlias = Literal["scheduled", "cold", "unknown_kid", "manual", "tampe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Until `until` (monotonic seconds) no refresh helps; `reason` is None after a successful one."""
+    """Until `until` (monotonic seconds) nobody asks again; `reason` is None after a successful refresh.
+
+    `retry_at` is when asking again may help, where that is later: the row is looked at before that all the
+    same, since somebody may have mended it.
+    """
 
     until: float
     reason: str | None
+    retry_at: float = float("-inf")
+
+    def closed_for(self, now: float) -> float:
+        """Seconds after which a caller should come back; never negative."""
+        return max(0.0, self.until - now, self.retry_at - now)
 
 
 OPEN_GATE = Gate(until=float("-inf"), reason=None)
@@ -36,6 +45,11 @@ class Adopted:
     refresh_at: float  # when the fleet's next scheduled fetch is due
     expires_at: float
 
+    @property
+    def is_private(self) -> bool:
+        """Whether this process fetched it for itself: no row ever held it."""
+        return self.content.fetched_us == 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -45,12 +59,12 @@ class Order:
     reason: Reason
     force: bool
     need: bool  # nothing usable at hand
-    aged: bool  # what is at hand is older than the refresh interval
+    aged: bool  # what is at hand is past its schedule, by its own sealed time
     trusted: Adopted | None
     have: int  # highest generation used so far
     bad: int  # generation that was rejected, else -1
-    patience: float  # seconds to follow another process's fetch
-    store_failures: int  # consecutive ones so far
+    unreadable: bool  # it was rejected because its seal key is not configured here
+    failures: int  # consecutive refreshes so far that failed here: no answer of the store, no thread, no file
     replace_stranger: bool  # whether a row under a seal key that is not ours may be claimed over now
     coordinated: bool  # False only under the mutation toggle
 
@@ -68,8 +82,22 @@ class Ending:
     adopted: Adopted | None = None
     waited: bool = False  # a fetch in flight was followed
     bad: int = -1
-    store_failed: bool = False
+    compared_at: float | None = (
+        None  # before the last statement that was answered: keys and row were compared
+    )
+    unanswered_at: float | None = None  # before the last statement, where it was not answered
+    provider_fails: bool = False  # the row says so: keys serve on past the revocation bound
+    unreadable: bool = False  # the row is sealed with a key that is not configured here
+    failed_here: bool = False  # through nobody's fault but this process's or the store's
     misconfigured: ConfigurationError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """Put these keys to use now; the refresh goes on, for they are past their schedule already."""
+
+    adopted: Adopted
+    provider_fails: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,5 +116,5 @@ class Reply:
     received: float
 
 
-Effect: TypeAlias = Claim | Read | Peek | Fetch | Publish | Fail | Wait | Report | Settle
+Effect: TypeAlias = Claim | Read | Peek | Fetch | Publish | Fail | Wait | Report | Settle | Use
 Step: TypeAlias = Generator[Effect, Reply, Ending]

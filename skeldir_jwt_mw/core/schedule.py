@@ -70,43 +70,104 @@ class Schedule:
 
     # -- endings ---------------------------------------------------------------------------------------
 
+    def gate(self, now: float, closed_for: float, reason: str | None) -> Gate:
+        """A gate that is closed for so long, spread; before a long time is over, the row is looked at."""
+        until = now + closed_for + self.spread()
+        look_again_at = now + self.policy.check_interval
+        if until <= look_again_at:
+            return Gate(until=until, reason=reason)
+        return Gate(until=look_again_at, reason=reason, retry_at=until)
+
     def as_the_row_says(
-        self, kind: EndingKind, order: Order, row: Row, reply: Reply, *, adopted: Adopted | None, waited: bool
+        self,
+        kind: EndingKind,
+        order: Order,
+        row: Row,
+        reply: Reply,
+        *,
+        adopted: Adopted | None = None,
+        waited: bool = False,
+        unreadable: bool = False,
     ) -> Ending:
-        """An ending whose gate is the row's floor and backoff."""
+        """An ending whose gate is the row's floor and backoff.
+
+        Only a successful refresh whose row this process could read is a last word about a key that is not
+        there; after anything else its absence is not the caller's fault.
+        """
         closed_for = max(row.floor_left, row.backoff_left)
+        known = order.have if adopted is None else adopted.content.generation
         if row.outcome == "running" or closed_for <= 0:
             gate = OPEN_GATE  # a running fetch may bring the key: whoever lacks one may follow it
+        elif row.outcome != "ok":
+            gate = self.gate(reply.received, closed_for, row.outcome)
         else:
-            reason = None if row.outcome == "ok" else row.outcome
-            gate = Gate(until=reply.received + closed_for + self.spread(), reason=reason)
-        due_now = kind == "adopted" and row.refresh_left <= 0 and row.outcome != "running"
-        check_at = reply.received if due_now else self.next_check(reply.received)
-        if row.backoff_left > 0:
-            check_at = max(check_at, gate.until)
-        return Ending(kind=kind, gate=gate, check_at=check_at, adopted=adopted, waited=waited, bad=order.bad)
+            reason = None if row.generation == known != order.bad else "row_refused"
+            gate = self.gate(reply.received, closed_for, reason)
+        return Ending(
+            kind=kind,
+            gate=gate,
+            check_at=self.next_check(reply.received),
+            adopted=adopted,
+            waited=waited,
+            bad=order.bad,
+            provider_fails=provider_fails(row),
+            unreadable=unreadable,
+        )
 
     def still_running(self, order: Order, row: Row, reply: Reply) -> Ending:
-        """The patience ended before the other process's fetch did: look again when its lease ends."""
-        until = reply.received + row.lease_left + self.spread()
-        gate = Gate(until=until, reason="running")
-        return Ending(kind="blocked", gate=gate, check_at=until, waited=True, bad=order.bad)
+        """One process after the other fetched and none came to an end: look again when the lease ends."""
+        gate = self.gate(reply.received, row.lease_left, "running")
+        return Ending(
+            kind="blocked",
+            gate=gate,
+            check_at=gate.until,
+            waited=True,
+            bad=order.bad,
+            unreadable=order.unreadable,
+            provider_fails=provider_fails(row),
+        )
 
     def row_refused(self, order: Order, row: Row, reply: Reply) -> Ending:
         """There is a newer row, but it cannot be trusted and cannot be replaced now."""
         closed_for = max(row.floor_left, row.backoff_left, self.policy.backoff_base)
-        gate = Gate(until=reply.received + closed_for + self.spread(), reason="row_refused")
-        return Ending(kind="blocked", gate=gate, check_at=self.next_check(reply.received), bad=order.bad)
-
-    def store_failed(self, order: Order, reply: Reply) -> Ending:
-        """The store gave no answer: local backoff, doubling up to the floor."""
-        value = reply.value
-        closed_for = min(self.policy.floor, self.policy.backoff_base * 2.0 ** min(order.store_failures, 20))
         return Ending(
-            kind="failed",
-            gate=Gate(until=reply.received + closed_for + self.spread(), reason="store"),
+            kind="blocked",
+            gate=self.gate(reply.received, closed_for, "row_refused"),
             check_at=self.next_check(reply.received),
             bad=order.bad,
-            store_failed=True,
+            provider_fails=provider_fails(row),
+            unreadable=True,
+        )
+
+    def store_failed(self, order: Order, reply: Reply) -> Ending:
+        """The store gave no answer: local backoff, doubling up to the floor (for looks, their interval)."""
+        value = reply.value
+        doubled = self.policy.backoff_base * 2.0 ** min(order.failures, 20)
+        return Ending(
+            kind="failed",
+            gate=self.gate(reply.received, min(self.policy.floor, doubled), "store"),
+            check_at=reply.received + min(self.policy.check_interval, doubled) + self.spread(),
+            bad=order.bad,
+            unanswered_at=reply.sent,
+            unreadable=order.unreadable,
+            failed_here=True,
             misconfigured=value if isinstance(value, ConfigurationError) else None,
         )
+
+    def failed_here(self, now: float, *, failures: int, bad: int, unreadable: bool) -> Ending:
+        """This process could not do its part; another may at once, and this one soon again."""
+        doubled = self.policy.backoff_base * 2.0 ** min(failures, 20)
+        gate = self.gate(now, min(self.policy.floor, doubled), "local")
+        return Ending(
+            kind="failed",
+            gate=gate,
+            check_at=now + min(self.policy.check_interval, doubled) + self.spread(),
+            bad=bad,
+            unreadable=unreadable,
+            failed_here=True,
+        )
+
+
+def provider_fails(row: Row) -> bool:
+    """Whether the last fetch of the fleet failed, or its process did."""
+    return row.failures > 0 or row.outcome in ("failed", "abandoned")

@@ -88,6 +88,14 @@ def holds_cache(alias: str | None) -> bool:
     return alias is not None and alias == cache_alias() and conf.is_postgresql(alias)
 
 
+def has_cache() -> bool:
+    """Whether the shared table belongs in one of the project's databases."""
+    try:
+        return holds_cache(cache_alias())
+    except ImproperlyConfigured:
+        return False
+
+
 def cache_alias() -> str | None:
     """The name in `DATABASES` of the database that holds the shared table; None where it is not one of them.
 

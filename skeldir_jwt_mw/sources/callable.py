@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from skeldir_jwt_mw.core.effects import Conditional, Fetched, FetchFailed
+from skeldir_jwt_mw.core.effects import Conditional, Fetched, FetchFailed, LocalFetchFailed
 from skeldir_jwt_mw.errors import ConfigurationError
 
 from .base import qualified_name
 from .document import Document, document_of
+from .local import own_trouble
 
 
 class CallableSource:
@@ -37,13 +38,20 @@ class CallableSource:
         self.identity = identity
 
     def fetch(self, conditional: Conditional) -> Fetched:  # noqa: ARG002  # a function has no versions
-        """Call the function. Raises `FetchFailed`; of an exception it shows the class alone."""
+        """Call the function. Raises `FetchFailed`; of an exception it shows the class alone.
+
+        What only this process can be short of (memory, threads, files, a route, a module) is a
+        `LocalFetchFailed`; the function may raise either itself.
+        """
         try:
             document = self._fn()
         except FetchFailed:
             raise
         except Exception as error:  # other people's code; the message may hold a secret
-            raise FetchFailed(f"the callable raised {type(error).__name__}") from None
+            reason = f"the callable raised {type(error).__name__}"
+            if own_trouble(error) is not None:
+                raise LocalFetchFailed(reason) from None
+            raise FetchFailed(reason) from None
         try:
             return Fetched(document=document_of(document).document)
         except ValueError as error:  # UnusableForm, UnusableKeyRing: fixed texts

@@ -14,10 +14,16 @@ from typing import Any, cast
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 MAX_HEAD_BYTES = 16_384  # status lines, headers, and those of interim and proxy responses
+MAX_INTERIM = 8  # responses before the one that counts
+SWITCHING_PROTOCOLS = 101  # no interim response: what follows it is not HTTP
 
 
 class HeadTooLarge(http.client.HTTPException):
     """The response head is larger than `MAX_HEAD_BYTES`."""
+
+
+class TooManyInterim(http.client.HTTPException):
+    """There are more than `MAX_INTERIM` interim responses."""
 
 
 class _Head:
@@ -42,6 +48,19 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.fp = cast(io.BufferedReader, _Head(self.fp))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Of the response that counts: whatever its number, an interim one is passed over (RFC 9110 §15.2).
+
+        http.client itself does that with 100 alone.
+        """
+        for _ in range(MAX_INTERIM + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == SWITCHING_PROTOCOLS:
+                return version, status, reason
+            while self.fp.readline(MAX_HEAD_BYTES + 1) not in (b"\r\n", b"\n", b""):
+                pass  # `_Head` bounds how many
+        raise TooManyInterim
 
     def begin(self) -> None:
         super().begin()

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from skeldir_jwt_mw.core.effects import Conditional, Fetched, FetchFailed
 from skeldir_jwt_mw.deadline import monotonic
-from skeldir_jwt_mw.rules import refuse, url_of
+from skeldir_jwt_mw.rules import refuse, shown, url_of
 
 from .freshness import max_age, validator
 from .guard import Resolve
+from .headers import GivenHeaders, Headers
 from .transport import Path, Transport
 
 
@@ -21,7 +22,8 @@ class JWKSUrlSource:
     - `ca_file`: PEM file of the authorities to trust instead of the system's.
     - `client_cert`: a PEM file with certificate and key, or the two files as a tuple.
     - `proxy`: `http://[user:password@]host:port`; the environment's proxies are ignored.
-    - `headers`: sent besides ours, an API key perhaps.
+    - `headers`: sent besides ours, an API key perhaps; or a function that returns them, asked at every fetch
+      within its deadline, for credentials that change.
     - `allow_http` is for development; plain http goes to private addresses alone, so it needs the next too.
     - `allow_private_hosts` is for a provider inside your network; link-local and metadata addresses stay
       refused.
@@ -37,7 +39,7 @@ class JWKSUrlSource:
         ca_file: Path | None = None,
         client_cert: Path | tuple[Path, Path] | None = None,
         proxy: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
         allow_http: bool = False,
         allow_private_hosts: bool = False,
     ) -> None:
@@ -46,7 +48,7 @@ class JWKSUrlSource:
             ca_file=ca_file,
             client_cert=client_cert,
             proxy=proxy,
-            headers=dict(headers or {}),
+            headers=GivenHeaders(headers),
             allow_http=allow_http,
             allow_private_hosts=allow_private_hosts,
         )
@@ -58,7 +60,11 @@ class JWKSUrlSource:
     def fetch(self, conditional: Conditional) -> Fetched:
         """Fetch the document, or learn that it has not changed. Raises `FetchFailed`."""
         until = monotonic() + self._transport.timeout
-        return fetch_jwks(self._transport, self._url, conditional, until, self._transport.headers)
+        headers = self._transport.headers.now(self._transport.timeout)
+        return fetch_jwks(self._transport, self._url, conditional, until, headers)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({shown(self._url)})"
 
     def _resolve_with(self, resolve: Resolve) -> None:
         """Replace the system's resolver: for tests of the address guard."""

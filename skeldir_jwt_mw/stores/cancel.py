@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from skeldir_jwt_mw.deadline import join_ended, monotonic
+from skeldir_jwt_mw.deadline import are_threads_over, join_ended, monotonic
 
 CANCEL_SECONDS = 5.0  # for a cancel request to be heard
 LAST_PART = 0.1  # of a session's time is for the cancel, so that the statement ends in it by itself …
@@ -64,6 +64,9 @@ def watched(
     Both are times of `monotonic`. The shutdown wakes whoever is blocked on the socket.
     """
     watch = Watch()
+    if are_threads_over():
+        yield watch
+        return
 
     def end() -> None:
         watch.timed_out = True

@@ -41,6 +41,8 @@ VERBS = frozenset(
     }
 )
 
+STRANGER_AGE = 180  # seconds, more than any leeway
+
 
 class LoopbackIssuer(IssuerSite):
     """An identity provider on 127.0.0.1, as a context manager. Every method may be called from any thread.
@@ -127,9 +129,14 @@ class LoopbackIssuer(IssuerSite):
         return mint(signer, payload, head)
 
     def stranger_token(self, *, kid: str | None = None, alg: str | None = None, **options: Any) -> str:
-        """A token right in everything but its key: a made-up `kid`, signed by a key that nobody publishes."""
+        """A token right in everything but its key: a made-up `kid`, signed by a key that nobody publishes.
+
+        It was issued a while ago, so that no key set is too old to refuse it; `iat` changes that.
+        """
         stranger = SigningKey.generate(alg or self._alg, kid=kid or f"stranger-{secrets.token_hex(8)}")
-        return self.token(key=stranger, **options)
+        given = {**options.pop("claims", {})}
+        issued = {} if "iat" in options else {"iat": int(time.time()) - STRANGER_AGE}
+        return self.token(key=stranger, claims={**issued, **given}, **options)
 
     def headers(self, **options: Any) -> dict[str, str]:
         """Request headers with a new token; takes the options of `token`."""

@@ -32,6 +32,7 @@ from skeldir_jwt_mw import (
     RefreshPolicy,
     Verifier,
     cli,
+    picture,
 )
 from skeldir_jwt_mw.commands import group
 from skeldir_jwt_mw.migrate import migrate, provision
@@ -277,6 +278,16 @@ def test_the_fields_of_the_status_are_told(pg_dsn: str, make: MakeVerifier) -> N
     assert set(code_in(gate["meaning"])) == set(status["gate"])
 
 
+def test_what_the_command_shows_of_a_row_is_told_with_every_trouble(pg_dsn: str, make: MakeVerifier) -> None:
+    verifier = make(pg_dsn)
+    (status,) = picture.statuses(verifier, picture.look(verifier)).values()
+    rows = next(table for table in tables(PAGE) if "shown" in table[0])
+    assert [code_in(row["shown"])[0] for row in rows] == list(status)
+    told = {code_in(row["trouble"])[0] for row in next(t for t in tables(PAGE) if "trouble" in t[0])}
+    names = ("NOT_SHARED", "NO_ROW", "NO_KEYS", "STRANGER", "FORGED", "EXPIRED", "NONE_FITS")
+    assert told == {getattr(picture, name) for name in names}
+
+
 def test_every_reason_of_a_503_is_told() -> None:
     rows = next(table for table in tables(PAGE) if "reason" in table[0])
     listed = re.search(r"one of\s(.*?)\.", KeysUnavailable.__doc__ or "", re.DOTALL)
@@ -465,8 +476,10 @@ def test_the_exit_codes_are_those_of_the_page(
     away = {"SKELDIR_JWT_DATABASE_URL": NOWHERE}
     assert run("migrate") == 0
     assert run("seal-key") == 0
-    assert run("status") == 0
+    assert run("status") == 3  # nobody has asked for keys yet
+    assert run("explain", idp.token()) == 3
     assert run("refresh") == 0
+    assert run("status") == 0
     assert run("verify", idp.token()) == 0
     assert run("verify", idp.token(expires_in=-600)) == 1
     assert run("explain", "rubbish") == 1

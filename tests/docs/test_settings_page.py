@@ -23,6 +23,7 @@ from skeldir_jwt_mw import (
     Verifier,
     asgi,
     environment,
+    setting_names,
     settings,
     wsgi,
 )
@@ -50,7 +51,9 @@ def parameters_of(*callables: Callable[..., Any]) -> dict[str, inspect.Parameter
     return found
 
 
-PARAMETERS = parameters_of(PostgresStore, Verifier, Issuer, asgi.JWTMiddleware, wsgi.JWTMiddleware)
+PARAMETERS = parameters_of(
+    JWKSUrlSource, PostgresStore, Verifier, Issuer, asgi.JWTMiddleware, wsgi.JWTMiddleware
+)
 
 
 def default_of(setting: str) -> Any:
@@ -66,7 +69,7 @@ def default_of(setting: str) -> Any:
 
 
 def test_every_setting_has_one_row_and_every_row_is_a_setting() -> None:
-    assert sorted(code_in(row["setting"])[0] for row in ROWS) == sorted(settings._ALL)
+    assert sorted(code_in(row["setting"])[0] for row in ROWS) == sorted(setting_names.ALL)
 
 
 @pytest.mark.parametrize("setting", BY_SETTING)
@@ -117,7 +120,7 @@ def test_no_page_speaks_of_a_variable_that_is_none(page: Any) -> None:
 
 def test_the_settings_of_a_section_are_the_arguments_of_its_object() -> None:
     issuer = {name.upper() for name in inspect.signature(Issuer).parameters}
-    assert settings_in("Issuer") == issuer | {"ISSUERS"}
+    assert settings_in("Issuer") == issuer | {"ISSUERS", *setting_names.SOURCE}
     assert settings_in("Refresh policy") == {field.name.upper() for field in fields(RefreshPolicy)}
     middleware = {name.upper() for name in parameters_of(asgi.JWTMiddleware, wsgi.JWTMiddleware)}
     assert settings_in("Middleware") == middleware - {"APP", "VERIFIER"} | {"DATABASE", "USER_RESOLVER"}
@@ -127,9 +130,9 @@ def settings_in(title: str) -> set[str]:
     return {code_in(row["setting"])[0] for row in tables(section(PAGE, title))[0]}
 
 
-@pytest.mark.parametrize("source", [JWKSUrlSource, DiscoverySource])
-def test_the_options_of_the_sources_are_told(source: Any) -> None:
-    rows = tables(section(PAGE, "Sources"))[0]
+@pytest.mark.parametrize(("source", "count"), [(JWKSUrlSource, 1), (DiscoverySource, 2)])
+def test_the_options_of_the_sources_are_told(source: Any, count: int) -> None:
+    rows = [row for table in tables(section(PAGE, "Sources"))[:count] for row in table]
     told = {code_in(row["option"])[0]: code_in(row["default"])[0] for row in rows}
     options = list(inspect.signature(source).parameters.values())[1:]
     assert told == {option.name: repr(option.default) for option in options}

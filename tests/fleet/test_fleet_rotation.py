@@ -202,9 +202,9 @@ def test_two_services_whose_seal_keys_differ_do_not_stall_each_other(scene: Scen
         scene.provider.rotate()
         token = scene.provider.token()
         until(lambda: errors(scene.verify(token)) == {None}, within=10.0)  # noqa: B023  asked at once
-    # They fetch in turns, each at most once per floor.
+    # They fetch in turns, each at most once per floor; who may not replace the row fetches for itself.
     counted = scene.counted()
-    assert counted.asked == counted.attempts <= 40
+    assert counted.attempts <= counted.asked <= 40
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -103,7 +104,7 @@ def test_r55_a_tampered_row_is_refused_and_recovered_from(
 def attackers_token(scene: Scene) -> str:
     """Right in everything, and signed by the attacker's key under its kid."""
     with LoopbackIssuer() as minting:
-        return minting.token(key=ATTACKER, iss=scene.provider.issuer)
+        return minting.token(key=ATTACKER, iss=scene.provider.issuer, iat=int(time.time()) - 180)
 
 
 def max_stale(scene: Scene) -> timedelta:

@@ -48,6 +48,15 @@ FAILS: dict[str, Script] = {
     "the end of a chunk size held back": holds_back(CHUNKED + b"\r\nc"),
     "the end of the trailers held back": holds_back(CHUNKED + b"\r\nc\r\n" + DOCUMENT + b"\r\n0\r\nX: y\r\n"),
     "interim responses, drop by drop": drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "interim responses and no other": says(b"HTTP/1.1 103 H\r\n\r\n" * 3),
+    "nine interim responses before the document": says(
+        b"HTTP/1.1 102 P\r\n\r\n" * 9 + LENGTH + b"\r\n" + DOCUMENT
+    ),
+    "an upgrade among interim responses": says(
+        b"HTTP/1.1 103 H\r\n\r\nHTTP/1.1 101 S\r\n\r\n" + LENGTH + b"\r\n" + DOCUMENT
+    ),
+    "an interim response with a bad header, without end": pours(b"HTTP/1.1 103 H\r\n", b"no colon\r\n"),
+    "an interim status of four digits": says(b"HTTP/1.1 1000 X\r\n\r\n" + LENGTH + b"\r\n" + DOCUMENT),
     "early hints without end": pours(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
     "102 without end": pours(b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
     "chunk extensions without end": pours(CHUNKED + b"\r\nc;x=", b"a"),
@@ -74,6 +83,10 @@ FAILS: dict[str, Script] = {
     ),
     "brotli": says(OK + b"Content-Encoding: br\r\n\r\nx"),
     "zstd": says(OK + b"Content-Encoding: zstd\r\n\r\n\x28\xb5\x2f\xfd"),
+    "a coding behind one that is none": says(
+        OK + b"Content-Encoding: UTF-8\r\nContent-Encoding: br\r\n\r\n" + DOCUMENT
+    ),
+    "an encryption": says(OK + b"Content-Encoding: aes128gcm\r\n\r\n" + DOCUMENT),
     "a coding of no name": says(OK + b"Content-Encoding: \x01\r\n\r\n" + DOCUMENT),
     "a mask of x-gzip": says(OK + b"Content-Encoding: X-GZip\r\n\r\n" + gzip.compress(DOCUMENT)),
     "ICY": says(b"ICY 200 OK\r\n\r\n" + DOCUMENT),
@@ -135,6 +148,10 @@ EITHER: dict[str, Script] = {
     ),
     "a freshness without end": says(OK + b"Cache-Control: max-age=" + b"9" * 500 + b"\r\n\r\n" + DOCUMENT),
     "a version of 1000 bytes": says(OK + b"ETag: " + b"e" * 1000 + b"\r\n\r\n" + DOCUMENT),
+    "two kinds of interim response, then the document": says(
+        b"HTTP/1.1 102 P\r\n\r\nHTTP/1.1 199 X\r\nX: y\r\n\r\n" + OK + b"\r\n" + DOCUMENT
+    ),
+    "a coding that nobody knows": says(OK + b"Content-Encoding: x-none\r\n\r\n" + DOCUMENT),
     "hints, then the document": says(b"HTTP/1.1 103 H\r\nLink: </x>\r\n\r\n" + OK + b"\r\n" + DOCUMENT),
 }
 

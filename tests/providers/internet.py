@@ -11,7 +11,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -133,7 +133,7 @@ class Internet:
             source._resolve_with(self.resolve)
             return source
         discovery = DiscoverySource(recipe.issuer, **options)
-        discovery._own = replace(discovery._own, resolve=self.resolve)
+        discovery._resolve_with(self.resolve)
         return discovery
 
     def brought_here(self, recipe: Issuer) -> Issuer:

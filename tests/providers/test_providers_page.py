@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 from internet import Authority, Internet
 from provider import Provider
-from recipes import INTRODUCTION, RECIPES, TEXT, Recipe, blocks, code_in, issuers_in, rows, sections
+from recipes import (
+    INTRODUCTION,
+    KUBERNETES,
+    RECIPES,
+    TEXT,
+    Recipe,
+    blocks,
+    code_in,
+    issuers_in,
+    rows,
+    sections,
+)
 from shapes import BY_SECTION, PROVIDERS
 from shapes.cloudflare_access import DEFAULT as ACCESS
 from starlette.applications import Starlette
@@ -26,7 +37,7 @@ def test_every_recipe_is_tested_and_every_test_has_a_recipe() -> None:
 
 
 def test_every_section_is_a_providers() -> None:
-    assert list(sections()) == [INTRODUCTION, *BY_SECTION]
+    assert list(sections()) == [INTRODUCTION, *BY_SECTION, KUBERNETES]
     for section, providers in BY_SECTION.items():
         assert [r.name for r in RECIPES.values() if r.section == section] == [p.recipe for p in providers]
 

@@ -33,6 +33,7 @@ from skeldir_jwt_mw import (
     current_token,
     django,
     fastapi,
+    seal_keys_from_env,
     wsgi,
 )
 from skeldir_jwt_mw.authlib import BearerTokenValidator
@@ -102,8 +103,15 @@ def sources() -> Sequence[Source]:
         headers={"X-Api-Key": "k"},
     )
     discovery = DiscoverySource(
-        "https://login.example.com/", ca_file=None, client_cert=None, proxy=None, headers=None
+        "https://login.example.com/",
+        ca_file=None,
+        client_cert=None,
+        proxy=None,
+        headers=lambda: {"Authorization": "Bearer t"},
+        headers_to=("https://10.0.0.1:6443",),
     )
+    JWKSUrlSource("https://login.example.com/keys", headers=["X-Api-Key: k"])  # type: ignore[arg-type]
+    JWKSUrlSource("https://login.example.com/keys", headers=None)
     ring: Mapping[str, Any] = {"current_kid": "a", "keys": {"a": "-----BEGIN PUBLIC KEY-----"}}
     assert_type(source_identity(url), str)
     return [url, discovery, StaticSource(ring), CallableSource(lambda: {"keys": []}), Rotating()]
@@ -141,9 +149,16 @@ def verifiers(key: bytes) -> list[Verifier]:
         ),
         Verifier(issuers(), store=PostgresStore(lambda: "postgresql://app@db/app"), seal_keys=[key]),
         Verifier(issuers(), store=DjangoStore("default", namespace="orders"), seal_keys=[key]),
+        Verifier(issuers(), store="postgresql://app@db/app", seal_keys="b2xk,bmV3"),
+        Verifier(issuers(), store="postgresql://app@db/app", seal_keys=seal_keys_from_env()),
         Verifier.from_env(),
         Verifier.from_env({"SKELDIR_JWT_ISSUER": "https://login.example.com/"}),
     ]
+
+
+def read_seal_keys() -> None:
+    assert_type(seal_keys_from_env(), tuple[bytes, ...] | None)
+    assert_type(seal_keys_from_env({"SKELDIR_JWT_SEAL_KEYS": "none"}), tuple[bytes, ...] | None)
 
 
 def use(verifier: Verifier, raw: str | bytes, scopes: Iterable[str]) -> VerifiedToken:

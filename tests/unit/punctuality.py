@@ -13,7 +13,9 @@ GRACE = 0.25  # seconds past its deadline
 ATTEMPTS = 3
 
 
-def assert_cut_off(fetch: Callable[[], object], timeout: float) -> None:
+def assert_cut_off(
+    fetch: Callable[[], object], timeout: float, reason: str = "the provider did not answer in time"
+) -> None:
     """`fetch` fails for want of time, never before `timeout` and at most `GRACE` after it.
 
     A busy machine can hold up one attempt, but not each of three.
@@ -24,7 +26,7 @@ def assert_cut_off(fetch: Callable[[], object], timeout: float) -> None:
         with pytest.raises(FetchFailed) as failure:
             fetch()
         took.append(time.monotonic() - began)
-        assert failure.value.reason == "the provider did not answer in time"
+        assert failure.value.reason == reason
         assert took[-1] >= timeout
         if took[-1] < timeout + GRACE:
             return

@@ -10,7 +10,7 @@ from uuid import UUID
 from skeldir_jwt_mw.config import RefreshPolicy
 from skeldir_jwt_mw.core.effects import Content, Report, Row, Wait
 from skeldir_jwt_mw.core.keys import import_jwks
-from skeldir_jwt_mw.core.order import Adopted, Effect, Ending, Order, Reply, Settle
+from skeldir_jwt_mw.core.order import Adopted, Effect, Ending, Order, Reply, Settle, Use
 from skeldir_jwt_mw.core.refresh import Refresh
 from skeldir_jwt_mw.core.schedule import Schedule
 from skeldir_jwt_mw.core.seal import Sealer
@@ -55,8 +55,8 @@ def order(**changes: Any) -> Order:
         "trusted": trusted(),
         "have": 5,
         "bad": -1,
-        "patience": POLICY.wait_budget,
-        "store_failures": 0,
+        "unreadable": False,
+        "failures": 0,
         "replace_stranger": True,
         "coordinated": True,
     }
@@ -107,6 +107,7 @@ class Stage:
         self.effects: list[Effect] = []
         self.reports: list[Report] = []
         self.settled: list[Ending] = []
+        self.used: list[Use] = []
         self.now = 0.0
         self.lag = lag
         self.script = Refresh(
@@ -128,6 +129,8 @@ class Stage:
                     self.reports.append(effect)
                 case Settle():
                     self.settled.append(effect.ending)
+                case Use():
+                    self.used.append(effect)
                 case Wait():
                     self.effects.append(effect)
                     self.now += effect.seconds

@@ -416,12 +416,13 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "max_waiters": 64,
         "strategy": "advisory",
         "on_store_outage": "serve",
+        "background": True,
     }
 
 
-def test_every_field_but_three_is_a_time() -> None:
+def test_every_field_but_four_is_a_time() -> None:
     names = [member.name for member in dataclasses.fields(RefreshPolicy)]
-    assert names == [*DURATIONS, "max_waiters", "strategy", "on_store_outage"]
+    assert names == [*DURATIONS, "max_waiters", "strategy", "on_store_outage", "background"]
 
 
 @pytest.mark.parametrize(

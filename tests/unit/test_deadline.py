@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from interruption import Interrupted, failing_at_line, interrupting
 
 from skeldir_jwt_mw import deadline
 from skeldir_jwt_mw.deadline import DeadlineExceeded, Occupied, Purpose, join_ended, shut_down_after, within
 
 LONG = 60.0  # seconds that no test waits
-
-
-class Interrupted(Exception):
-    """What a signal handler raises."""
-
-
-@contextmanager
-def interrupting() -> Iterator[Callable[[], None]]:
-    """A function that makes this thread, wherever it is, run a handler that raises `Interrupted`."""
-    thread = threading.get_ident()
-
-    def handler(*_: object) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGUSR1, handler)
-    try:
-        yield lambda: signal.pthread_kill(thread, signal.SIGUSR1)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
 
 class Hanging:
@@ -265,10 +244,11 @@ def test_the_watchdog_wakes_who_is_blocked_on_the_socket() -> None:
 
 FORK_AFTER = """if True:
     import os, socket, sys, warnings
-    warnings.simplefilter("error")
+    warnings.simplefilter("always")
     from skeldir_jwt_mw.deadline import shut_down_after, within
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # so that a thread's end can be held up
     left, right = socket.socketpair()
-    for _ in range(100):
+    for _ in range(300):
         with shut_down_after(60, left):
             within(60, lambda: None)
         pid = os.fork()
@@ -309,7 +289,7 @@ def test_an_exception_at_any_line_leaves_no_thread_no_socket_and_no_purpose_occu
             purpose.within(LONG, call, discard=socket.socket.close).close()
 
     met = 0
-    while failing_at_line(met, scene):
+    while failing_at_line(met, scene, deadline):
         met += 1
         for thread in [*timers(), *threads_of_calls()]:
             thread.join(LONG)  # at its end: it has been told to
@@ -318,27 +298,3 @@ def test_an_exception_at_any_line_leaves_no_thread_no_socket_and_no_purpose_occu
         gc.collect()
         assert all(sock.fileno() == -1 for sock in made)
     assert met > 60
-
-
-def failing_at_line(number: int, scene: Callable[[], None]) -> bool:
-    """Run the scene with a MemoryError at the module's line of this number; False if it ended before."""
-    left = [number]
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code.co_filename != deadline.__file__:
-            return None
-        if event == "line":
-            left[0] -= 1
-            if left[0] == -1:
-                raise MemoryError
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        scene()
-    except MemoryError:
-        return True
-    finally:
-        sys.settrace(before)
-    return left[0] < 0

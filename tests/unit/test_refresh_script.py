@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from refresh_stage import DOCUMENT, NOW_US, OLD_DOCUMENT, POLICY, SEALER, Stage, content, order, row
+from refresh_stage import DOCUMENT, NOW_US, OLD_DOCUMENT, POLICY, SEALER, Stage, content, order, row, trusted
 
 from skeldir_jwt_mw.config import RefreshPolicy
 from skeldir_jwt_mw.core.effects import (
@@ -17,16 +17,19 @@ from skeldir_jwt_mw.core.effects import (
     Fetch,
     Fetched,
     FetchFailed,
+    LocalFetchFailed,
     Peek,
     Peeked,
     Publish,
     Read,
     Row,
     StoreContended,
+    StoreReadOnly,
     StoreUnavailable,
     Wait,
 )
 from skeldir_jwt_mw.core.order import Order
+from skeldir_jwt_mw.core.refresh import MAX_FOLLOWED
 from skeldir_jwt_mw.core.schedule import Schedule
 from skeldir_jwt_mw.core.seal import Sealer
 from skeldir_jwt_mw.errors import ConfigurationError
@@ -247,13 +250,24 @@ def test_a_follower_sends_at_most_sixteen_statements_in_a_wait_budget(draw: floa
     assert 1 + polls <= 16
 
 
-def test_a_follower_gives_up_when_its_patience_ends_and_looks_again_at_the_end_of_the_lease() -> None:
+def test_a_follower_polls_until_the_lease_ends_and_then_claims_for_itself() -> None:
     running = Peeked(generation=5, running=True)
-    stage = Stage(row("wait", outcome="running", lease_left=4.9), *[running] * 100)
-    ending = stage.play_endlessly(order(force=True, patience=0.3))
+    stage = Stage(row("wait", outcome="running", lease_left=0.3), *[running] * 4)
+    stage.answers += [row("leader"), Fetched(document=DOCUMENT), True]
+    assert stage.play(order(force=True)).kind == "refreshed"
+    assert stage.kinds() == ["Claim", *["Peek"] * 4, "Claim", "Fetch", "Publish"]
+    assert stage.now >= 0.3
+
+
+def test_one_who_has_followed_others_for_minutes_looks_again_when_the_lease_ends() -> None:
+    another = [row("wait", outcome="running", lease_left=40.0), Peeked(generation=5, running=False)]
+    stage = Stage(*another * 400, lag=5.0)
+    ending = stage.play_endlessly(order(force=True))
+    assert stage.now >= MAX_FOLLOWED
     assert ending.gate.reason == "running"
-    assert ending.gate.until >= 4.9
-    assert ending.check_at >= 4.9
+    assert ending.gate.until >= stage.now + 40.0
+    assert ending.check_at == ending.gate.until
+    assert [report.event for report in stage.reports] == ["store_failed"]
 
 
 def test_short_pauses_keep_the_connection_and_long_ones_give_it_back() -> None:
@@ -285,16 +299,23 @@ def test_the_lease_strategy_never_uses_the_advisory_lock() -> None:
 
 def test_endless_contention_ends_as_a_store_failure() -> None:
     stage = Stage(*[row("contended")] * 200)
-    ending = stage.play_endlessly(order(patience=0.5))
+    ending = stage.play_endlessly(order())
     assert ending.gate.reason == "store"
-    assert ending.store_failed
+    assert ending.unanswered_at is not None
+    assert [report.detail for report in stage.reports] == ["other processes keep the row busy"]
+
+
+def test_a_statement_that_is_cut_off_for_ever_is_told_by_its_reason() -> None:
+    stage = Stage(*[StoreContended("the database takes no more connections")] * 200)
+    assert stage.play_endlessly(order()).unanswered_at is not None
+    assert [report.detail for report in stage.reports] == ["the database takes no more connections"]
 
 
 def test_a_store_outage_doubles_the_local_gate_up_to_the_floor() -> None:
     spans = []
     for failures in range(4):
         stage = Stage(StoreUnavailable("down"), lag=0.0)
-        spans.append(stage.play(order(store_failures=failures)).gate.until)
+        spans.append(stage.play(order(failures=failures)).gate.until)
     spread = POLICY.floor / 10 / 2
     assert spans == pytest.approx([2 + spread, 4 + spread, 5 + spread, 5 + spread])
 
@@ -461,13 +482,13 @@ def test_what_is_in_the_row_after_a_lost_lease_is_judged_like_any_row(left_behin
 def test_a_store_that_goes_away_while_a_lost_lease_is_looked_into_is_an_outage() -> None:
     stage = Stage(row("leader"), Fetched(document=DOCUMENT), False, StoreUnavailable("down"))
     ending = stage.play(order())
-    assert (ending.kind, ending.store_failed) == ("failed", True)
+    assert (ending.kind, ending.gate.reason) == ("failed", "store")
 
 
 def test_a_follower_whose_store_goes_away_claims_again_and_hears_of_it() -> None:
     down = StoreUnavailable("down")
     stage = Stage(row("wait", outcome="running", lease_left=4.9), down, down)
-    assert stage.play(order()).store_failed
+    assert stage.play(order()).gate.reason == "store"
     assert stage.kinds() == ["Claim", "Peek", "Claim"]
 
 
@@ -483,10 +504,114 @@ def test_a_follower_whose_poll_is_cut_off_polls_again() -> None:
 @pytest.mark.parametrize("answer", [StoreUnavailable("down"), row("wait", now_us=None)])
 def test_without_coordination_a_store_that_gives_no_time_is_an_outage(answer: object) -> None:
     stage = Stage(answer)
-    assert stage.play(order(coordinated=False)).store_failed
+    assert stage.play(order(coordinated=False)).gate.reason == "store"
     assert stage.kinds() == ["Claim"]
 
 
 def test_a_claim_that_gives_no_verdict_is_a_fault_of_the_store() -> None:
     with pytest.raises(AssertionError):
         Stage(row(None)).play(order())
+
+
+STRANGER = Sealer([b"s" * 32]).seal("source", content(6, DOCUMENT))
+
+
+def test_keys_that_come_of_age_beside_a_row_that_cannot_be_read_are_fetched_for_this_process() -> None:
+    unreadable = row("fresh", content(6, DOCUMENT), seal=STRANGER)
+    stage = Stage(unreadable, Fetched(document=DOCUMENT))
+    ending = stage.play(order(bad=6, unreadable=True, aged=True))
+    assert stage.kinds() == ["Claim", "Fetch"]
+    assert (ending.kind, ending.unreadable) == ("refreshed", True)
+    assert ending.adopted is not None
+    assert ending.adopted.is_private
+    assert ending.gate.until >= POLICY.floor  # under its own floor
+
+
+def test_young_keys_beside_a_row_that_cannot_be_read_are_told_of_and_kept() -> None:
+    stage = Stage(row("newer", content(6, DOCUMENT), seal=STRANGER), row("fresh", generation=6))
+    ending = stage.play(order())
+    assert (ending.kind, ending.unreadable, ending.bad) == ("fresh", True, 6)
+    assert [report.event for report in stage.reports] == ["stranger_row"]
+
+
+def test_a_provider_that_the_row_calls_failing_is_not_asked_beside_it() -> None:
+    unreadable = row("backoff", generation=6, outcome="failed", backoff_left=3.0)
+    stage = Stage(unreadable)
+    assert stage.play(order(bad=6, unreadable=True, aged=True)).gate.reason == "failed"
+    assert stage.kinds() == ["Claim"]
+
+
+def test_the_floor_after_a_refresh_that_this_process_could_not_read_is_not_the_callers_fault() -> None:
+    stage = Stage(
+        row("newer", content(6, DOCUMENT), seal=b"forged" * 8), row("floor", generation=6, floor_left=3.0)
+    )
+    assert stage.play(order()).gate.reason == "row_refused"
+
+
+def test_a_newer_row_past_its_schedule_is_used_at_once_and_the_refresh_goes_on() -> None:
+    aged = row("newer", content(6, DOCUMENT), refresh_left=0.0)
+    stage = Stage(aged, row("leader"), Fetched(document=DOCUMENT), True)
+    ending = stage.play(order(need=True, trusted=None, have=0))
+    assert [use.adopted.content.generation for use in stage.used] == [6]
+    second = stage.effects[1]
+    assert isinstance(second, Claim)
+    assert (second.have, second.need) == (6, False)
+    assert ending.kind == "refreshed"
+
+
+def test_a_newer_row_past_its_schedule_of_a_failing_provider_is_the_best_there_is() -> None:
+    aged = row("newer", content(6, DOCUMENT), refresh_left=0.0, failures=2)
+    stage = Stage(aged, row("backoff", generation=6, outcome="failed", backoff_left=9.0))
+    ending = stage.play(order(need=True, trusted=None, have=0))
+    assert stage.used[0].provider_fails
+    assert ending.adopted is not None
+    assert (ending.kind, ending.provider_fails) == ("blocked", True)
+
+
+def test_a_refresh_goes_on_once_however_old_the_rows_are() -> None:
+    aged = [row("newer", content(6 + n, DOCUMENT), refresh_left=0.0) for n in range(2)]
+    ending = Stage(*aged).play(order())
+    assert ending.adopted is not None
+    assert ending.adopted.content.generation == 7
+
+
+def test_keys_at_hand_that_are_past_their_schedule_are_due_whatever_the_row_says_of_its_own() -> None:
+    stage = Stage(row("fresh"))
+    stage.play(order(aged=True))
+    assert stage.only(Claim).need
+
+
+def test_what_a_process_fetched_for_itself_is_not_replaced_by_an_older_row() -> None:
+    own = replace(trusted(fetched_us=0, expires_us=0), fetched_at=-5.0)
+    older = row("newer", content(6, DOCUMENT))  # ten seconds old
+    stage = Stage(older, row("fresh", generation=6))
+    ending = stage.play(order(trusted=own))
+    assert (ending.adopted, ending.bad) == (None, 6)
+    newer = row("newer", content(6, DOCUMENT, fetched_us=NOW_US - 1_000_000))
+    assert Stage(newer).play(order(trusted=own)).adopted is not None
+
+
+@pytest.mark.parametrize("store_away", [False, True])
+def test_a_failure_of_this_process_is_not_booked_on_the_fleet(store_away: bool) -> None:
+    trouble = LocalFetchFailed("this process has no more files")
+    answers = [StoreUnavailable("down"), trouble] if store_away else [row("leader"), trouble]
+    stage = Stage(*answers, policy=RefreshPolicy(on_store_outage="fetch"))
+    ending = stage.play(order(aged=True))
+    assert (ending.kind, ending.gate.reason, ending.failed_here) == ("failed", "local", True)
+    assert not ending.provider_fails
+    assert stage.kinds() == ["Claim", "Fetch"]
+    assert stage.reports[-1].event == "failed_here"
+
+
+def test_a_demoted_primary_is_an_outage_where_the_policy_fetches() -> None:
+    stage = Stage(
+        StoreReadOnly("read-only"), Fetched(document=DOCUMENT), policy=RefreshPolicy(on_store_outage="fetch")
+    )
+    assert stage.play(order(need=True, trusted=None, have=0)).adopted is not None
+
+
+def test_a_leader_whose_followers_hold_every_connection_tries_again_at_once() -> None:
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), *[StoreContended("busy")] * 5, True)
+    stage.play(order())
+    waits = [effect.seconds for effect in stage.effects if isinstance(effect, Wait)]
+    assert waits == [0.02] * 5

@@ -99,61 +99,58 @@ CLOSED_FOR_FLOOR = Gate(until=NOW + 6 + SPREAD, reason=None)
         (
             "blocked",
             {"floor_left": 6.0, "outcome": "failed"},
-            ending(kind="blocked", gate=Gate(until=NOW + 6 + SPREAD, reason="failed")),
+            ending(kind="blocked", gate=Gate(until=NOW + 6 + SPREAD, reason="failed"), provider_fails=True),
         ),
         (
             "blocked",
             {"floor_left": 6.0, "outcome": "abandoned"},
-            ending(kind="blocked", gate=Gate(until=NOW + 6 + SPREAD, reason="abandoned")),
+            ending(
+                kind="blocked", gate=Gate(until=NOW + 6 + SPREAD, reason="abandoned"), provider_fails=True
+            ),
         ),
         ("blocked", {"floor_left": 6.0, "outcome": "running"}, ending(kind="blocked")),
         (
             "blocked",
-            {"floor_left": 6.0, "backoff_left": 70.0, "outcome": "failed"},
+            {"floor_left": 6.0, "backoff_left": 90.0, "outcome": "failed"},
             ending(
                 kind="blocked",
-                gate=Gate(until=NOW + 70 + SPREAD, reason="failed"),
-                check_at=NOW + 70 + SPREAD,
+                gate=Gate(until=NOW + 80, reason="failed", retry_at=NOW + 90 + SPREAD),
+                provider_fails=True,
             ),
         ),
         (
             "blocked",
             {"backoff_left": 0.5, "outcome": "failed"},
-            ending(kind="blocked", gate=Gate(until=NOW + 0.5 + SPREAD, reason="failed")),
+            ending(kind="blocked", gate=Gate(until=NOW + 0.5 + SPREAD, reason="failed"), provider_fails=True),
         ),
         ("adopted", {"refresh_left": 1.0}, ending(kind="adopted")),
-        ("adopted", {"refresh_left": 0.0}, ending(kind="adopted", check_at=NOW)),
-        (
-            "adopted",
-            {"refresh_left": 0.0, "floor_left": 6.0},
-            ending(kind="adopted", gate=CLOSED_FOR_FLOOR, check_at=NOW),
-        ),
+        ("adopted", {"refresh_left": 0.0}, ending(kind="adopted")),
+        ("adopted", {"floor_left": 6.0}, ending(kind="adopted", gate=CLOSED_FOR_FLOOR)),
         (
             "adopted",
             {"refresh_left": 0.0, "backoff_left": 0.5, "outcome": "failed"},
             ending(
                 kind="adopted",
                 gate=Gate(until=NOW + 0.5 + SPREAD, reason="failed"),
-                check_at=NOW + 0.5 + SPREAD,
+                provider_fails=True,
             ),
         ),
         ("adopted", {"refresh_left": 0.0, "outcome": "running"}, ending(kind="adopted")),
-        ("adopted", {"refresh_left": 0.0, "outcome": "failed"}, ending(kind="adopted", check_at=NOW)),
+        ("adopted", {"outcome": "failed"}, ending(kind="adopted", provider_fails=True)),
+        ("adopted", {"failures": 1, "outcome": "running"}, ending(kind="adopted", provider_fails=True)),
         (
             "adopted",
             {"refresh_left": 0.0, "backoff_left": 7.0, "outcome": "failed"},
             ending(
                 kind="adopted",
                 gate=Gate(until=NOW + 7 + SPREAD, reason="failed"),
-                check_at=NOW + 7 + SPREAD,
+                provider_fails=True,
             ),
         ),
     ],
 )
 def test_an_ending_by_the_row(kind: Any, members: dict[str, Any], expected: Ending) -> None:
-    told = SCHEDULE.as_the_row_says(
-        kind, order(bad=3), row("fresh", **members), reply(), adopted=None, waited=False
-    )
+    told = SCHEDULE.as_the_row_says(kind, order(bad=3), row("fresh", **members), reply())
     assert told == expected
 
 
@@ -177,21 +174,31 @@ def test_the_ending_of_one_who_could_not_wait_for_another_s_fetch() -> None:
 def test_the_ending_of_one_whose_row_cannot_be_trusted(members: dict[str, Any], closed_for: float) -> None:
     told = SCHEDULE.row_refused(order(bad=3), row("newer", **members), reply())
     gate = Gate(until=NOW + closed_for + SPREAD, reason="row_refused")
-    assert told == ending(kind="blocked", gate=gate)
+    assert told == ending(kind="blocked", gate=gate, unreadable=True)
 
 
 @pytest.mark.parametrize(("failures", "closed_for"), [(0, 2.0), (1, 4.0), (2, 8.0), (3, 8.0), (5000, 8.0)])
 def test_the_ending_of_one_whose_store_gave_no_answer(failures: int, closed_for: float) -> None:
-    told = SCHEDULE.store_failed(order(bad=3, store_failures=failures), reply())
+    told = SCHEDULE.store_failed(order(bad=3, failures=failures), reply())
     gate = Gate(until=NOW + closed_for + SPREAD, reason="store")
-    assert told == ending(kind="failed", gate=gate, store_failed=True)
+    looked = min(80.0, 2.0 * 2.0 ** min(failures, 20))
+    expected = ending(
+        kind="failed",
+        gate=gate,
+        check_at=NOW + looked + SPREAD,
+        unanswered_at=reply().sent,
+        failed_here=True,
+    )
+    assert told == expected
 
 
 def test_the_pauses_after_a_store_gave_no_answer_double_twenty_times() -> None:
-    patient = RefreshPolicy(floor=50_000, refresh_interval=60_000, max_stale=90_000, backoff_base=0.01)
+    patient = RefreshPolicy(
+        floor=50_000, check_interval=50_000, refresh_interval=60_000, max_stale=90_000, backoff_base=0.01
+    )
     schedule = Schedule(policy=patient, draw=lambda: 0.0)
     for failures in (20, 21, 5000):
-        until = schedule.store_failed(order(store_failures=failures), reply()).gate.until
+        until = schedule.store_failed(order(failures=failures), reply()).gate.until
         assert until == NOW + 0.01 * 2**20
 
 

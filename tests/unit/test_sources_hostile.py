@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import gzip
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,10 +14,22 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from interruption import Interrupted, failing_at_line, interrupting
 from punctuality import assert_cut_off
 from raw_server import OK, TIMEOUT, RawServer, Script, drips, fetch_from, hangs, pours, resets, says
 
-from skeldir_jwt_mw.sources import Conditional, Fetched, FetchFailed
+from skeldir_jwt_mw import deadline
+from skeldir_jwt_mw.sources import (
+    Conditional,
+    Fetched,
+    FetchFailed,
+    JWKSUrlSource,
+    LocalFetchFailed,
+    connection,
+    headers,
+    transport,
+    url,
+)
 
 PATIENCE = 3.0  # seconds, for answers that do
 
@@ -58,13 +73,27 @@ REFUSED: dict[str, tuple[Script, str]] = {
     "gzip, twice": (says(OK + b"Content-Encoding: identity, gzip\r\n\r\nx"), "content coding"),
     "a gzip bomb": (says(OK + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b"a" * 10**7)), "coding"),
     "unknown coding": (says(OK + b"Content-Encoding: aes128gcm\r\n\r\nx"), "content coding"),
+    "two codings in two headers": (
+        says(OK + b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n\r\nx"),
+        "content coding",
+    ),
     "more than 100 headers": (says(OK, b"X-H: 1\r\n" * 101, b"\r\n{}"), "malformed"),
     "headers without end": (pours(OK, b"X-H: 1\r\n"), "malformed"),
     "90 headers": (says(OK, (b"X-H: " + b"a" * 200 + b"\r\n") * 90, b"\r\n{}"), "larger than 16 KiB"),
     "one long header": (says(OK, b"X-H: " + b"a" * 17_000 + b"\r\n\r\n{}"), "larger than 16 KiB"),
     "header line without end": (pours(OK + b"X-H: ", b"a"), "larger than 16 KiB"),
     "status line without end": (pours(b"HTTP/1.1 200 ", b"a"), "larger than 16 KiB"),
-    "interim responses without end": (pours(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "larger than 16 KiB"),
+    "interim responses without end": (pours(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "too many interim"),
+    "nine interim responses": (
+        says(b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 9 + OK + b'\r\n{"keys": []}'),
+        "too many interim",
+    ),
+    "one long interim response": (
+        says(b"HTTP/1.1 103 Early Hints\r\nLink: " + b"a" * 17_000 + b"\r\n\r\n" + OK + b"\r\n{}"),
+        "larger than 16 KiB",
+    ),
+    "interim responses and then nothing": (says(b"HTTP/1.1 102 Processing\r\n\r\n"), "connection"),
+    "an interim response that does not end": (says(b"HTTP/1.1 103 Early Hints\r\nX: y\r\n"), "connection"),
     "redirect": (says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n"), "status 302"),
     "not HTTP": (says(b"\x16\x03\x01\x00\x00"), "cut short or malformed"),
     "HTTP/0.9": (says(b'{"keys": []}'), "cut short or malformed"),
@@ -90,6 +119,17 @@ ACCEPTED: dict[str, Script] = {
     "without length": says(OK + b'\r\n{"keys": []}'),
     "in chunks": says(OK + b'Transfer-Encoding: chunked\r\n\r\n6\r\n{"keys\r\n6\r\n": []}\r\n0\r\n\r\n'),
     "after an interim response": says(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b'\r\n{"keys": []}'),
+    "after each kind of interim response": says(
+        *(b"HTTP/1.1 %d X\r\nLink: </x>\r\n\r\n" % number for number in (100, 102, 103, 104, 199)),
+        OK + b'\r\n{"keys": []}',
+    ),
+    "after eight interim responses": says(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 8 + OK + b'\r\n{"keys": []}'),
+    "a charset where a coding belongs": says(OK + b'Content-Encoding: UTF-8\r\n\r\n{"keys": []}'),
+    "a coding of an object store": says(OK + b'Content-Encoding: aws-chunked\r\n\r\n{"keys": []}'),
+    "several codings that are none": says(
+        OK + b'Content-Encoding: identity, utf-8,\r\nContent-Encoding: none\r\n\r\n{"keys": []}'
+    ),
+    "an empty coding": says(OK + b'Content-Encoding:\r\n\r\n{"keys": []}'),
     "over HTTP/1.0": says(b'HTTP/1.0 200 OK\r\n\r\n{"keys": []}'),
     "coding spelt out": says(OK + b'Content-Encoding: Identity\r\n\r\n{"keys": []}'),
     "piece by piece": says(*[bytes([octet]) for octet in OK + b'\r\n{"keys": []}']),
@@ -112,6 +152,13 @@ def test_hostile_versions_are_dropped_and_the_document_kept() -> None:
     head = OK + b"ETag: " + b"e" * 1025 + b"\r\nLast-Modified: a\x07b\r\nCache-Control: max-age=-1\r\n\r\n"
     with RawServer(says(head + b"{}")) as server:
         assert fetch_from(server, timeout=PATIENCE) == Fetched(document=b"{}")
+
+
+@pytest.mark.parametrize("ages", [(60, 5), (5, 60)])
+def test_of_two_freshnesses_in_two_headers_the_shorter_one_counts(ages: tuple[int, int]) -> None:
+    head = b"".join(b"Cache-Control: max-age=%d\r\n" % age for age in ages)
+    with RawServer(says(OK + head + b"\r\n{}")) as server:
+        assert fetch_from(server, timeout=PATIENCE).max_age == 5.0
 
 
 def test_a_304_keeps_the_version_that_was_asked_with() -> None:
@@ -170,7 +217,64 @@ def test_no_thread_or_socket_is_left_when_fetches_have_ended() -> None:
     for script in (says(OK + b"\r\n{}"), resets, says(b"junk"), drips(OK, b"X: y\r\n")):
         with RawServer(script) as server, contextlib.suppress(FetchFailed):
             fetch_from(server)
-    deadline = time.monotonic() + 2
-    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+    until = time.monotonic() + 2
+    while set(threading.enumerate()) - before and time.monotonic() < until:
         time.sleep(0.01)
     assert not set(threading.enumerate()) - before
+
+
+def test_a_signal_handler_that_raises_ends_a_fetch_without_a_trace() -> None:
+    before, open_before = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+    with interrupting() as interrupt:
+
+        def script(connection: socket.socket, over: threading.Event) -> None:
+            interrupt()
+            over.wait(5)
+
+        with RawServer(script) as server, pytest.raises(Interrupted):
+            fetch_from(server, timeout=60.0)
+    assert set(threading.enumerate()) <= before
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def connections_to(server: RawServer) -> list[socket.socket]:
+    """The sockets of this process that are still connected to it, also those that nobody holds."""
+    gc.collect()
+    found = [thing for thing in gc.get_objects() if isinstance(thing, socket.socket) and thing.fileno() != -1]
+    return [sock for sock in found if _peer(sock) == server.port]
+
+
+def _peer(sock: socket.socket) -> int | None:
+    try:
+        return int(sock.getpeername()[1])
+    except (OSError, IndexError):
+        return None
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_at_any_line_of_a_fetch_leaves_no_thread_and_no_socket_and_the_source_works() -> None:
+    with RawServer(says(OK + b"\r\n{}")) as server:
+        source = JWKSUrlSource(
+            f"http://127.0.0.1:{server.port}/jwks", timeout=60.0, allow_http=True, allow_private_hosts=True
+        )
+        before = set(threading.enumerate())
+        source.fetch(Conditional())
+        assert connections_to(server) == []
+
+        def scene() -> None:
+            try:
+                source.fetch(Conditional())
+            except LocalFetchFailed as failure:
+                assert failure.reason == "this process has no memory left"  # noqa: PT017  # either is right
+                raise MemoryError from None
+
+        met = 0
+        while failing_at_line(met, scene, deadline, transport, connection, headers, url):
+            met += 1
+            assert connections_to(server) == []
+            for thread in set(threading.enumerate()) - before:
+                thread.join(5)  # told to end, it needs a moment
+            assert set(threading.enumerate()) <= before
+            assert source.fetch(Conditional()).document == b"{}"
+    assert met > 100

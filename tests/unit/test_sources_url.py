@@ -309,9 +309,12 @@ def test_r52_a_resolver_that_hangs_is_left_behind_at_the_deadline() -> None:
         over.wait(5)
         return []
 
-    source = source_for("https://keys.example.com/jwks", timeout=0.2)
-    source._resolve_with(resolve)
-    assert_cut_off(lambda: source.fetch(Conditional()), 0.2)
+    def fetch() -> object:
+        source = source_for("https://keys.example.com/jwks", timeout=0.2)
+        source._resolve_with(resolve)
+        return source.fetch(Conditional())
+
+    assert_cut_off(fetch, 0.2, "the host's name was not resolved in time")
     over.set()
 
 

@@ -131,7 +131,7 @@ def test_who_finds_no_place_to_wait_is_told_at_once(idp: LoopbackIssuer, make: M
     threads = [threading.Thread(target=verifier.verify, args=(raw,)) for _ in range(4)]
     for thread in threads:
         thread.start()
-    eventually(lambda: verifier._threads._taken == 4)
+    eventually(lambda: verifier._threads.taken == 4)
     for _ in range(10):
         started = time.monotonic()
         error = outage(verifier, raw)
@@ -141,7 +141,7 @@ def test_who_finds_no_place_to_wait_is_told_at_once(idp: LoopbackIssuer, make: M
     idp.up()
     for thread in threads:
         thread.join(30)
-    assert verifier._threads._taken == 0
+    assert verifier._threads.taken == 0
     assert verifier.verify(raw).kid == idp.kids[0]
 
 
@@ -174,7 +174,7 @@ def test_a_cancelled_task_does_not_cancel_the_refresh(idp: LoopbackIssuer, make:
 
     assert asyncio.run(run()).subject == "user-1"
     assert idp.fetches == 1
-    assert verifier._tasks._taken == 0
+    assert verifier._tasks.taken == 0
 
 
 def test_when_all_are_cancelled_the_refresh_still_ends(idp: LoopbackIssuer, make: MakeVerifier) -> None:
@@ -402,5 +402,5 @@ def test_a_deaf_loop_is_told_unavailable_and_not_kept(idp: LoopbackIssuer, make:
     outcomes = asyncio.run(run())
     assert time.monotonic() - started < 2.0
     assert all(isinstance(outcome, KeysUnavailable) for outcome in outcomes)
-    assert verifier._tasks._taken == 0
+    assert verifier._tasks.taken == 0
     idp.up()

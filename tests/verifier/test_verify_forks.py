@@ -16,10 +16,10 @@ import pytest
 from verifying import MakeVerifier, eventually, issuer_of, outage, policy_of, refusal, status_of
 
 from skeldir_jwt_mw import MemoryStore, PostgresStore, Verifier
+from skeldir_jwt_mw.fork import _after_fork_in_child
 from skeldir_jwt_mw.sources import StaticSource
 from skeldir_jwt_mw.testing import LoopbackIssuer
 from skeldir_jwt_mw.testing.issuer_process import IssuerProcess
-from skeldir_jwt_mw.verifier import _after_fork_in_child
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork"),
@@ -174,14 +174,14 @@ def test_locks_that_were_held_at_the_fork_are_free_in_the_child(
         verifier._lifecycle,
         verifier._threads._lock,
         verifier._tasks._lock,
+        verifier._pool._bell,
     ]
-    places = [verifier._working] * 16
-    for lock in [*held, *places]:
+    for lock in held:
         assert lock.acquire(timeout=1)
     try:
         assert in_child(work) == "unknown_kid"
     finally:
-        for lock in [*held, *places]:
+        for lock in held:
             lock.release()
 
 
@@ -203,18 +203,18 @@ def test_the_hook_of_a_fork_keeps_the_keys_and_starts_the_rest_anew(
     verifier = make(issuer_of(idp), policy=policy_of(check_interval=60, floor=0.001), token_cache=5)
     verifier.verify(idp.token())
     refresher = verifier._roster.served[0].refresher
-    keys, lock, working = refresher.snapshot, refresher._lock, verifier._working
+    keys, lock, bell = refresher.snapshot, refresher._lock, verifier._pool._bell
     checks = set()
     for _ in range(20):
         _after_fork_in_child()
-        check = refresher._check_at - refresher._clock()
+        check = refresher.attention.check_at - refresher._clock.monotonic()
         assert 29 < check <= 60
-        assert refresher.attention_at == refresher._check_at
+        assert refresher.attention_at == refresher.attention.check_at
         checks.add(check)
     assert len(checks) == 20
     assert refresher.snapshot is keys
     assert refresher._lock is not lock
-    assert verifier._working is not working
+    assert verifier._pool._bell is not bell
     assert verifier.verify(idp.token()).subject == "user-1"
     assert idp.fetches == 1
     idp.rotate()
@@ -241,7 +241,7 @@ def test_keys_that_expire_soon_are_looked_after_by_then_in_a_child(
     refresher = verifier._roster.served[0].refresher
     assert refresher.snapshot is not None
     _after_fork_in_child()
-    assert refresher.attention_at == refresher.snapshot.expires_at < refresher._check_at
+    assert refresher.attention_at == refresher.snapshot.expires_at < refresher.attention.check_at
 
 
 ENDING = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -75,6 +76,7 @@ def test_r14_nothing_that_a_token_holds_is_ever_connected_to_or_looked_up(
         # The one fetch that an unknown kid may cause; from here on the gate is closed.
         assert refusal(verifier, idp.stranger_token(), ask) == "unknown_kid"
     tokens = []
+    old = {"iat": int(time.time()) - 180}  # so that the keys at hand are newer
     for url in lures(lure):
         for header in (
             {"jku": url},
@@ -84,7 +86,7 @@ def test_r14_nothing_that_a_token_holds_is_ever_connected_to_or_looked_up(
             {"kid": url, "jku": url, "x5u": url},
             {"typ": "JWT", "iss": url, "jwks_uri": url, "x5t#S256": url},
         ):
-            tokens.append(idp.token(key=attacker, header=header))
+            tokens.append(idp.token(key=attacker, header=header, **old))
             tokens.append(idp.token(key=attacker, header=header, iss=url, aud=url))
             tokens.append(idp.token(header={**header, "kid": idp.kids[0]}, claims={"jku": url, "x": [url]}))
         tokens.append(idp.token(iss=url))

@@ -64,7 +64,7 @@ def test_r55_a_row_changed_by_hand_is_replaced_and_its_keys_are_never_used(
 ) -> None:
     with LoopbackIssuer() as attacker:
         make(issuer_of(idp), **shared(pg_dsn)).warm()
-        forged = idp.token(key=attacker.key())
+        forged = idp.token(key=attacker.key(), iat=int(time.time()) - 180)
         with psycopg.connect(pg_dsn) as connection:
             connection.execute(
                 "UPDATE public.jwt_verification_cache SET payload = %s, generation = generation + 1,"

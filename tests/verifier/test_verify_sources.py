@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
 import threading
 import time
@@ -23,7 +25,8 @@ from verifying import (
 )
 
 from skeldir_jwt_mw import KeysUnavailable, MemoryStore
-from skeldir_jwt_mw.sources import CallableSource, Conditional, Fetched, FetchFailed
+from skeldir_jwt_mw.core.effects import LocalFetchFailed
+from skeldir_jwt_mw.sources import CallableSource, Conditional, Fetched, FetchFailed, JWKSUrlSource
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
 SECRET = "s3cr3t-of-the-vault"
@@ -61,7 +64,6 @@ ODD: dict[str, Callable[[Conditional], Any]] = {
     "class": raises(KeyError),
     "stop": raises(StopIteration(SECRET)),
     "timeout": raises(TimeoutError(SECRET)),
-    "memory": raises(MemoryError()),
     "recursion": raises(RecursionError()),
     "assertion": raises(AssertionError(SECRET)),
     "exit": raises(SystemExit(SECRET)),
@@ -104,6 +106,37 @@ def test_whatever_a_source_does_is_a_failed_fetch(
     assert "broke off" not in caplog.text
     assert SECRET not in caplog.text
     assert SECRET not in str(status_of(verifier))
+
+
+def test_a_function_for_headers_that_hangs_is_no_concern_of_a_request_with_a_known_key(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    hangs, let_go, calls = threading.Event(), threading.Event(), []
+
+    def headers() -> dict[str, str]:
+        calls.append(threading.current_thread())
+        if len(calls) > 1:
+            hangs.set()
+            assert let_go.wait(60)
+        return {"X-Api-Key": "k"}
+
+    source = JWKSUrlSource(
+        idp.jwks_url, headers=headers, timeout=30.0, allow_http=True, allow_private_hosts=True
+    )
+    policy = policy_of(floor=0.001, wait_budget=0.0, fetch_timeout=30.0, lease=60.0)
+    verifier = make(issuer_of(idp, source=source), policy=policy)
+    with contextlib.suppress(KeysUnavailable):
+        verifier.warm()
+    settle(verifier)
+    assert verifier.ready
+    outage(verifier, idp.stranger_token(), ask)  # whose refresh now waits for the function
+    assert hangs.wait(60)
+    for _ in range(3):
+        assert ask(verifier, idp.token()).kid == idp.kids[0]
+    assert not let_go.is_set()
+    assert threading.current_thread() not in calls
+    let_go.set()
+    settle(verifier)
 
 
 def test_a_source_that_never_ends_is_abandoned_and_not_called_again_meanwhile(
@@ -186,7 +219,35 @@ def test_a_store_that_breaks_leaves_no_waiter_behind(
 
     verifier = make(issuer_of(idp), store=Broken(), policy=policy_of(floor=0.05))
     started = time.monotonic()
-    assert outage(verifier, idp.token()).reason == "failed"
+    assert outage(verifier, idp.token()).reason == "local"
     assert time.monotonic() - started < 1.5
     assert f"broke off: {error.__name__}" in caplog.text
     assert not status_of(verifier)["refreshing"]
+
+
+NO_THREAD = RuntimeError("can't start new thread")
+NO_FILE = OSError(errno.EMFILE, SECRET)
+
+
+TROUBLES = (MemoryError(), NO_THREAD, NO_FILE, ImportError(SECRET), LocalFetchFailed("no CA"))
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_process_that_cannot_ask_gives_the_lease_back_and_costs_the_fleet_nothing(
+    trouble: BaseException,
+    idp: LoopbackIssuer,
+    make: MakeVerifier,
+    ask: Ask,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    verifier = make(issuer_of(idp, source=Custom(raises(trouble))), store=store)
+    assert outage(verifier, idp.token(), ask).reason == "local"
+    settle(verifier)
+    record = counters_of(store, verifier)
+    assert (record.lease_owner, record.failure_event_count, record.consecutive_failures) == (None, 0, 0)
+    assert (record.backoff_until, record.floor_until) == (0, 0)
+    assert (record.fetch_attempt_count, record.abandoned_count) == (1, 1)
+    assert "could not be fetched from here" in caplog.text
+    assert status_of(verifier)["last_error"] is not None
+    assert SECRET not in caplog.text

@@ -1,0 +1,110 @@
+"""A flight on its way: the script by its rules, what performs it, and whom it tells."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .core.effects import Fetch, Release, Report, Wait
+from .core.order import Ending, Step, Use
+from .driver import Performer, seconds_of, supervised
+from .flight import SLACK, Flight
+
+QUICK_FETCH = 1.0  # seconds; issuers whose last fetch took longer must not delay others
+
+
+class Owner(Protocol):
+    """Whose flight it is: the refresher."""
+
+    quick: bool  # whether the last fetch was
+
+    def report(self, report: Report) -> None:
+        """The operator is to be told."""
+        ...
+
+    def use(self, flight: Flight, use: Use) -> None:
+        """Keys are to be used while the flight goes on."""
+        ...
+
+    def settle(self, flight: Flight, ending: Ending) -> None:
+        """For this process the flight has ended; a second ending changes nothing."""
+        ...
+
+    def break_off(self, flight: Flight, error: str, where: str) -> None:
+        """A bug has ended the flight: the class of the error, and its traceback without its text."""
+        ...
+
+
+class Course:
+    """Carries one flight on, whichever thread has a step for it; see `pool.Course`."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        flight: Flight,
+        script: Step,
+        performer: Performer,
+        *,
+        stopped: Callable[[], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self.flight = flight
+        self.slow = not owner.quick
+        self._owner = owner
+        self._performer = performer
+        self._clock = clock
+        self._rules = supervised(script, self, stopped=stopped, clock=clock)
+        self._begun = False
+        self.done = threading.Event()  # nothing more will be performed
+
+    def is_over(self) -> bool:
+        """Whether somebody has ended the flight before it began."""
+        return self.flight.settled and not self._begun
+
+    def advance(self) -> float | None:
+        """Carry the flight on until it waits, or to its end."""
+        ending: Ending | None = None
+        try:
+            value: Any = None
+            while True:
+                act = self._rules.send(value) if self._begun else next(self._rules)
+                self._begun = True
+                now = self._clock()
+                self.flight.deadline = now + seconds_of(act) + SLACK
+                if isinstance(act, Wait) and act.release:
+                    return now + act.seconds
+                value = self._performer.perform(act)
+                if isinstance(act, Fetch):
+                    self._owner.quick = self._clock() - now <= QUICK_FETCH
+        except StopIteration as stop:
+            ending = stop.value
+        except BaseException as error:  # a bug must not leave the waiters or the issuer without an ending
+            where = "".join(traceback.format_tb(error.__traceback__))
+            self._owner.break_off(self.flight, type(error).__name__, where)
+        try:
+            self._performer.hang_up()
+        finally:
+            self.done.set()
+            if ending is not None:
+                self._owner.settle(self.flight, ending)
+        return None
+
+    # -- what the script has to say ----------------------------------------------------------------------
+
+    def report(self, report: Report) -> None:
+        """See `Owner`."""
+        self._owner.report(report)
+
+    def use(self, use: Use) -> None:
+        """See `Owner`."""
+        self._owner.use(self.flight, use)
+
+    def settle(self, ending: Ending) -> None:
+        """See `Owner`."""
+        self._owner.settle(self.flight, ending)
+
+    def holds(self, lease: Release | None) -> None:
+        """The flight holds the fleet's lease, or does no longer."""
+        self.flight.lease = lease
