@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from .config import Issuer, RefreshPolicy, distinct_issuers
 from .core.claims import Accepted, compile_claims
@@ -22,10 +22,6 @@ from .sources import DiscoverySource, JWKSUrlSource, Source, source_identity
 from .stores.base import Store
 
 SOURCE_KEY_FORMAT = 1
-NOT_PICKLED = (
-    "a Verifier belongs to one process, with its threads, locks and connections, and cannot be pickled or"
-    " copied: make it in each process, where a module is imported or in the initializer of a pool"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +119,14 @@ class Setup:
             check_header=compile_header_check(issuer),
             check_claims=compile_claims(issuer),
         )
+
+
+def refuse_to_pickle(_verifier: object) -> NoReturn:
+    """Raise the `TypeError` that says how processes come to their verifiers."""
+    raise TypeError(
+        "a Verifier belongs to one process, with its threads, locks and connections, and cannot be pickled or"
+        " copied: make it in each process, where a module is imported or in the initializer of a pool"
+    )
 
 
 def source_key(issuer: Issuer, source: Source, namespace: str) -> str:
