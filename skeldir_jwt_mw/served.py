@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from .clock import Clock
 from .config import Issuer, RefreshPolicy, distinct_issuers
@@ -23,10 +23,6 @@ from .sources import DiscoverySource, JWKSUrlSource, Source, source_identity
 from .stores.base import Store
 
 SOURCE_KEY_FORMAT = 1
-NOT_PICKLED = (
-    "a Verifier belongs to one process, with its threads, locks and connections, and cannot be pickled or"
-    " copied: make it in each process, where a module is imported or in the initializer of a pool"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +157,14 @@ class Setup:
             pool=self.pool,
             clock=self.clock,
         )
+
+
+def refuse_to_pickle(_verifier: object) -> NoReturn:
+    """Raise the `TypeError` that says how processes come to their verifiers."""
+    raise TypeError(
+        "a Verifier belongs to one process, with its threads, locks and connections, and cannot be pickled or"
+        " copied: make it in each process, where a module is imported or in the initializer of a pool"
+    )
 
 
 def source_key(issuer: Issuer, source: Source, namespace: str) -> str:

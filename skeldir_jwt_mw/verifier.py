@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from . import command
 from .clock import SYSTEM, Clock
@@ -23,7 +23,7 @@ from .fork import renew_if_forked, renewed_after_fork
 from .pool import Pool
 from .refresher import Refresher
 from .rules import whole_number_of
-from .served import NOT_PICKLED, Roster, Setup
+from .served import Roster, Setup, refuse_to_pickle
 from .settings import parse_environ, policy_of, require_seal_keys, singleflight_disabled, store_of
 from .stores import MemoryStore
 from .stores.base import Store
@@ -40,11 +40,10 @@ HARD_MAX_TOKEN_BYTES = 65_536
 class Verifier:
     """Verifies bearer tokens (RFC 7519, RFC 6750) of one or several issuers.
 
-    Parameters: `issuers`, one `Issuer` or a sequence; `store`, where the fleet shares keys, also as the
-    connection string of a `PostgresStore` (left out: `MemoryStore`, one process only); `policy`, when keys
-    are fetched; `seal_keys`, byte strings of at least 32 bytes of which the first seals and all verify, or
-    the text of `SKELDIR_JWT_SEAL_KEYS`, required with a shared store (`()` opts out);
-    `token_cache`, how many verified tokens are remembered (0: none); `max_token_bytes`, at most 65536.
+    `store` is where the fleet shares keys, or a `PostgresStore`'s connection string (None: `MemoryStore`, one
+    process only); `policy` tells when keys are fetched; `seal_keys` are of 32 bytes or more (the first seals,
+    all verify), or the text of `SKELDIR_JWT_SEAL_KEYS`, and required with a shared store (`()` opts out);
+    `token_cache` is how many verified tokens are remembered (0: none), `max_token_bytes` at most 65536.
 
     Nothing connects or fetches before the first token, `warm()` or `refresh()`. Thread-safe, usable from
     any number of event loops, and safe to fork. Raises `ConfigurationError`.
@@ -64,12 +63,11 @@ class Verifier:
         max_token_bytes: int = 16_384,
     ) -> None:
         self._policy = policy_of(policy)
-        store = store_of("store", store) or MemoryStore()
+        store = MemoryStore() if store is None else store_of("store", store)
         clock = self._clock
         self._monotonic, self._wall = clock.monotonic, clock.wall
         self._pool = Pool(clock)
-        coordinated = not singleflight_disabled(os.environ)
-        if not coordinated:
+        if not (coordinated := not singleflight_disabled(os.environ)):
             logger.warning("claim coordination is switched off: every process fetches for itself")
         self._setup = Setup(
             store=store,
@@ -99,14 +97,10 @@ class Verifier:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Verifier:
-        """A verifier as the `SKELDIR_JWT_…` variables in `environ` describe it (None: the process's).
-
-        Raises `ConfigurationError`.
-        """
+        """A verifier as the `SKELDIR_JWT_…` variables describe it; raises `ConfigurationError`."""
         return parse_environ(os.environ if environ is None else environ).verifier()
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(NOT_PICKLED)
+    __reduce__ = refuse_to_pickle
 
     # -- verifying -------------------------------------------------------------------------------------
 
