@@ -34,7 +34,8 @@ from .core.seal import Sealer
 from .deadline import make_do_without_threads
 from .errors import InvalidToken, KeysUnavailable
 from .flight import Flight
-from .fork import renew_if_forked, renewed_after_fork
+from .fork import Process, renew_if_forked, renewed_after_fork
+from .green import hindrances
 from .pool import Pool
 from .refresher import Refresher
 from .rules import whole_number_of
@@ -64,7 +65,7 @@ class Verifier:
     any number of event loops, and safe to fork. Raises `ConfigurationError`.
     """
 
-    process: int
+    process: Process
     _clock: ClassVar[Clock] = SYSTEM  # a simulation has its own
 
     def __init__(
@@ -101,6 +102,8 @@ class Verifier:
         self._told: set[str] = set()  # codes that the operator was told of
         self._lifecycle = threading.Lock()  # one set_issuers at a time
         self._roster = self._setup.roster(issuers, ())
+        for hindrance in hindrances():
+            logger.warning(hindrance)
         renewed_after_fork(self)
         _verifiers.add(self)
 
