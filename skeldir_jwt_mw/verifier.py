@@ -19,7 +19,8 @@ from .config import Issuer, RefreshPolicy
 from .core.seal import Sealer
 from .deadline import make_do_without_threads
 from .errors import InvalidToken
-from .fork import renew_if_forked, renewed_after_fork
+from .fork import Process, renew_if_forked, renewed_after_fork
+from .green import hindrances
 from .pool import Pool
 from .refresher import Refresher
 from .rules import whole_number_of
@@ -49,7 +50,7 @@ class Verifier:
     any number of event loops, and safe to fork. Raises `ConfigurationError`.
     """
 
-    process: int
+    process: Process
     _clock: ClassVar[Clock] = SYSTEM  # a simulation has its own
 
     def __init__(
@@ -92,6 +93,8 @@ class Verifier:
         )
         self._judge = self._verification.judge
         self._max_token_bytes = longest
+        for hindrance in hindrances():
+            logger.warning(hindrance)
         renewed_after_fork(self)
         _verifiers.add(self)
 
