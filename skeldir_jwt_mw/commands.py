@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ import click
 from . import __version__, picture
 from .environment import database_url
 from .errors import ConfigurationError, InvalidToken, JWTError
+from .migrate import exposed
 from .migrate import migrate as apply_migrations
 from .migrate import provision as create_rows
 from .pasted import contents_of, token_in
@@ -71,9 +73,14 @@ def migrate(dsn: str | None, provision: bool, as_json: bool) -> None:
     if provision:
         verifier = Verifier.from_env(environ)
         rows = create_rows(url, verifier.source_keys())
+    found = exposed(url)
     if as_json:
-        _show({"applied": applied, "rows_created": rows}, True)
+        open_to = [{**asdict(one), "revoke": one.revoke} for one in found]
+        shown = {"applied": applied, "rows_created": rows}
+        _show({**shown, "open_to": open_to} if open_to else shown, True)
         return
+    for one in found:
+        click.echo(f"warning: {one}", err=True)
     click.echo("\n".join(f"applied {name}" for name in applied) if applied else "up to date")
     if provision:
         click.echo(f"rows created: {rows}")

@@ -10,6 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
+from .exposure import QUERY, Exposure, exposures
 from .stores.connection import APPLICATION_NAME, DeadlineConnection
 from .stores.conninfo import Conninfo
 from .stores.postgres import Psycopg, connect_parameters_of
@@ -86,6 +87,12 @@ def migrate(conninfo: Conninfo) -> list[str]:
                 )
         _try_statements(connection)
     return missing
+
+
+def exposed(conninfo: Conninfo) -> list[Exposure]:
+    """The roles that may use the tables without having been chosen for it. Raises like `migrate`."""
+    with _connected(conninfo) as connection:
+        return exposures(connection.execute(QUERY.encode()).fetchall())
 
 
 def provision(conninfo: Conninfo, source_keys: Iterable[str]) -> int:

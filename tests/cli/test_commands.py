@@ -89,6 +89,28 @@ def test_migrate_provision_creates_the_configured_issuers_rows(
     )
 
 
+def test_migrate_tells_who_else_may_use_the_table(invoke: Invoke, new_database: Callable[[], str]) -> None:
+    dsn = new_database()
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, UPDATE ON TABLES TO PUBLIC"
+        )
+    told = printed(invoke("migrate", "--dsn", dsn))
+    assert "warning: everybody (PUBLIC) may SELECT, UPDATE on public.jwt_verification_cache" in told
+    assert "run REVOKE ALL ON public.jwt_verification_cache FROM PUBLIC;\n" in told
+    again = json.loads(printed(invoke("migrate", "--dsn", dsn, "--json")))
+    assert again["open_to"][0] == {
+        "table": "public.jwt_verification_cache",
+        "role": None,
+        "privileges": "SELECT, UPDATE",
+        "revoke": "REVOKE ALL ON public.jwt_verification_cache FROM PUBLIC;",
+    }
+    with psycopg.connect(dsn) as connection:
+        for one in again["open_to"]:
+            connection.execute(one["revoke"].encode())
+    assert printed(invoke("migrate", "--dsn", dsn)) == "up to date\n"
+
+
 def test_migrate_without_a_database_says_what_to_set(invoke: Invoke) -> None:
     error = invoke("migrate").exception
     assert isinstance(error, ConfigurationError)

@@ -35,7 +35,7 @@ from skeldir_jwt_mw import (
     picture,
 )
 from skeldir_jwt_mw.commands import group
-from skeldir_jwt_mw.migrate import migrate, provision
+from skeldir_jwt_mw.migrate import exposed, migrate, provision
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
 PAGE = text_of("docs/operations.md")
@@ -179,6 +179,28 @@ def test_without_insert_an_issuer_needs_its_row(database: str, role: str, make: 
     time.sleep(0.1)  # the local gate: backoff_base and its spread
     worker.warm()
     assert worker.ready
+
+
+# -- default privileges ------------------------------------------------------------------------------------
+
+
+def test_what_default_privileges_gave_away_is_taken_back_by_the_statements_of_the_page(
+    new_database: Callable[[], str],
+) -> None:
+    database = new_database()
+    (statements,) = blocks(section(PAGE, "Default privileges"), "sql")
+    stem = conninfo_to_dict(database)["dbname"]
+    roles = [f"{stem}_{name}" for name in ("anon", "authenticated")]
+    for name in roles:
+        change(database, f"CREATE ROLE {name}; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {name}")
+    try:
+        migrate(database)
+        assert {one.role for one in exposed(database)} == set(roles)
+        change(database, re.sub(r"\b(anon|authenticated)\b", rf"{stem}_\1", statements))
+        assert exposed(database) == []
+    finally:
+        for name in roles:
+            change(database, f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 # -- task workers ------------------------------------------------------------------------------------------
