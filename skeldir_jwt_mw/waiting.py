@@ -15,7 +15,7 @@ from .clock import Clock
 from .core.order import Ending, Gate
 from .errors import KeysUnavailable
 from .flight import Flight
-from .fork import renew_if_forked, renewed_after_fork
+from .fork import Process, renew_if_forked, renewed_after_fork
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ def _trio_if_it_runs() -> Any:
 class WaitingRoom:
     """So many may wait at once: a flood must not take every thread of a server."""
 
-    process: int
+    process: Process
 
     def __init__(self, places: int) -> None:
         self._places = places
