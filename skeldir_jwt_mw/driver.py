@@ -179,9 +179,10 @@ class Performer:
 
     def hang_up(self) -> None:
         """Give the connection back, if there is one; may be called twice."""
-        session, self._session = self._session, None
+        session = self._session
         if session is not None:
             session.close()
+            self._session = None  # not before: an exception would leave it open
 
     def _fetch(self, fetch: Fetch) -> Fetched | FetchFailed:
         try:

@@ -138,12 +138,15 @@ class WaitingRoom:
         renew_if_forked(self)
         mine = object()
         try:
-            with self._lock:
-                admitted = len(self._taken) < self._places
-                if admitted:
-                    self._taken.add(mine)
-            if not admitted and not optional:
-                raise KeysUnavailable("waiters")
-            yield admitted
+            try:
+                with self._lock:
+                    admitted = len(self._taken) < self._places
+                    if admitted:
+                        self._taken.add(mine)
+                if not admitted and not optional:
+                    raise KeysUnavailable("waiters")
+                yield admitted
+            finally:
+                self._taken.discard(mine)
         finally:
-            self._taken.discard(mine)
+            self._taken.discard(mine)  # again, should an exception have met the first
