@@ -6,6 +6,7 @@ import logging
 
 from .config import Issuer, RefreshPolicy
 from .errors import ConfigurationError, InsufficientScope, InvalidToken, JWTError, KeysUnavailable
+from .seal_keys import seal_keys_from_env
 from .stores import MemoryStore, PostgresStore
 from .token import VerifiedToken, current_token
 from .verifier import Verifier
@@ -23,6 +24,7 @@ __all__ = [
     "VerifiedToken",
     "Verifier",
     "current_token",
+    "seal_keys_from_env",
 ]
 
 __version__ = "0.1.0"

@@ -7,19 +7,22 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from . import __version__
-from .core.compact import parse_header, parse_object, split
+from . import __version__, picture
 from .environment import database_url
 from .errors import ConfigurationError, InvalidToken, JWTError
+from .migrate import exposed
 from .migrate import migrate as apply_migrations
 from .migrate import provision as create_rows
-from .report import REFUSED, printed
-from .verifier import HARD_MAX_TOKEN_BYTES, Verifier
+from .pasted import contents_of, token_in
+from .picture import KeysAway, Picture
+from .report import REFUSED, UNAVAILABLE, exit_of, printed
+from .verifier import Verifier
 
 SEAL_KEY_BYTES = 32
 
@@ -70,9 +73,14 @@ def migrate(dsn: str | None, provision: bool, as_json: bool) -> None:
     if provision:
         verifier = Verifier.from_env(environ)
         rows = create_rows(url, verifier.source_keys())
+    found = exposed(url)
     if as_json:
-        _show({"applied": applied, "rows_created": rows}, True)
+        open_to = [{**asdict(one), "revoke": one.revoke} for one in found]
+        shown = {"applied": applied, "rows_created": rows}
+        _show({**shown, "open_to": open_to} if open_to else shown, True)
         return
+    for one in found:
+        click.echo(f"warning: {one}", err=True)
     click.echo("\n".join(f"applied {name}" for name in applied) if applied else "up to date")
     if provision:
         click.echo(f"rows created: {rows}")
@@ -90,19 +98,16 @@ def seal_key() -> None:
 @_audience
 @_json
 def status(dsn: str | None, issuer: str | None, audience: str | None, as_json: bool) -> None:
-    """Load the shared keys without forcing a fetch and show them; exit code 1 if there are none."""
+    """Read the shared keys and show them: claims nothing, fetches nothing.
+
+    Exit code 1 where no key fits, 3 where there are no keys.
+    """
     verifier = Verifier.from_env(_settings(dsn, issuer, audience))
-    failure: JWTError | None = None
-    try:
-        verifier.warm()
-    except ConfigurationError:
-        raise
-    except JWTError as error:
-        failure = error
-    _show(verifier.status(), as_json)
-    if failure is not None:
-        raise failure
-    if not verifier.ready:
+    found = picture.look(verifier)
+    shown = picture.statuses(verifier, found)
+    _show(shown, as_json)
+    picture.require_keys(found)
+    if not all(one["ready"] for one in shown.values()):
         sys.exit(REFUSED)
 
 
@@ -133,9 +138,12 @@ def verify(
     scopes: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Verify TOKEN (- reads it from standard input) and print its claims."""
+    """Verify TOKEN with the shared keys and print its claims.
+
+    Reads only: claims nothing, fetches nothing. - reads TOKEN from standard input.
+    """
     verifier = Verifier.from_env(_settings(dsn, issuer, audience))
-    verified = verifier.verify(_read(token), scopes=scopes)
+    verified = picture.verify(verifier, picture.look(verifier), _read(token), scopes)
     _show(json.loads(json.dumps(dict(verified.claims))), as_json)
 
 
@@ -144,31 +152,47 @@ def verify(
 @_dsn
 @_issuer
 @_audience
+@click.option("--scope", "scopes", multiple=True, help="A scope that the token must have; repeatable.")
 @_json
-def explain(token: str, dsn: str | None, issuer: str | None, audience: str | None, as_json: bool) -> None:
-    """Say why TOKEN (- reads it from standard input) is accepted or refused.
+def explain(
+    token: str,
+    dsn: str | None,
+    issuer: str | None,
+    audience: str | None,
+    scopes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say why TOKEN is accepted or refused with the shared keys.
 
+    Reads only: claims nothing, fetches nothing. - reads TOKEN from standard input.
     Shows what the token holds, verified or not: for a terminal, never for a log.
     """
     raw = _read(token)
-    verdict: dict[str, Any] = {"verdict": "accepted"}
+    verifier = Verifier.from_env(_settings(dsn, issuer, audience))
+    found = picture.look(verifier)
+    verdict, code = _verdict(verifier, found, raw, scopes)
+    contents = contents_of(raw)
+    _show({**verdict, **(contents or {"readable": "no"})}, as_json)
+    if code:
+        sys.exit(code)
+
+
+def _verdict(
+    verifier: Verifier, found: Sequence[Picture], raw: str, scopes: Sequence[str]
+) -> tuple[dict[str, Any], int]:
+    """What `explain` says of a token, and the exit code."""
     try:
-        Verifier.from_env(_settings(dsn, issuer, audience)).verify(raw)
-    except ConfigurationError:
-        raise
+        picture.verify(verifier, found, raw, scopes)
+    except KeysAway as error:
+        return {"verdict": "undecided", "code": error.code, "reason": exit_of(error)[1]}, UNAVAILABLE
     except JWTError as error:
-        verdict = {"verdict": "refused", "code": error.code, "reason": str(error)}
+        verdict: dict[str, Any] = {"verdict": "refused", "code": error.code, "reason": str(error)}
         if isinstance(error, InvalidToken) and error.hint:
             verdict["hint"] = error.hint
-    try:
-        _, header_segment, payload, _ = split(raw, HARD_MAX_TOKEN_BYTES)
-        verdict["header"] = dict(parse_header(header_segment).members)
-        verdict["claims"] = parse_object(payload)
-    except (InvalidToken, ValueError):
-        verdict["readable"] = "no"
-    _show(verdict, as_json)
-    if verdict["verdict"] == "refused":
-        sys.exit(REFUSED)
+        if error.code == "unknown_kid":
+            verdict["known_kids"] = [kid for one in found if one.keys for kid in one.keys.kids]
+        return verdict, REFUSED
+    return {"verdict": "accepted"}, 0
 
 
 @group.command()
@@ -183,4 +207,4 @@ def demo(workers: int, dsn: str | None) -> None:
 
 
 def _read(token: str) -> str:
-    return sys.stdin.read().strip() if token == "-" else token  # noqa: S105  not a password
+    return token_in(sys.stdin.read() if token == "-" else token)  # noqa: S105  not a password

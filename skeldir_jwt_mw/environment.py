@@ -14,10 +14,9 @@ from typing import Any, NoReturn
 
 from .config import DURATIONS
 from .errors import ConfigurationError
-from .rules import refuse, suggestion
+from .rules import refuse
+from .setting_names import CONFIG, PREFIX, refuse_variable
 
-PREFIX = "SKELDIR_JWT_"
-CONFIG = PREFIX + "CONFIG"
 ALLOW_MUTATIONS = PREFIX + "ALLOW_MUTATIONS"
 DISABLE_SINGLEFLIGHT = "SKELDIR_B12_P3_DISABLE_PG_SINGLEFLIGHT"
 
@@ -78,6 +77,8 @@ _READERS: dict[str, tuple[str, Reader]] = {
     "SKELDIR_JWT_TENANT_CLAIM": ("TENANT_CLAIM", read_text),
     "SKELDIR_JWT_ALLOW_HTTP": ("ALLOW_HTTP", read_flag),
     "SKELDIR_JWT_ALLOW_PRIVATE_HOSTS": ("ALLOW_PRIVATE_HOSTS", read_flag),
+    "SKELDIR_JWT_CA_FILE": ("CA_FILE", read_text),
+    "SKELDIR_JWT_PROXY": ("PROXY", read_text),
     "SKELDIR_JWT_DATABASE_URL": ("DATABASE_URL", read_text),
     "SKELDIR_JWT_NAMESPACE": ("NAMESPACE", read_text),
     "SKELDIR_JWT_SEAL_KEYS": ("SEAL_KEYS", read_text),
@@ -86,6 +87,9 @@ _READERS: dict[str, tuple[str, Reader]] = {
     "SKELDIR_JWT_STRATEGY": ("STRATEGY", read_text),
     "SKELDIR_JWT_MAX_WAITERS": ("MAX_WAITERS", read_whole),
     "SKELDIR_JWT_ON_STORE_OUTAGE": ("ON_STORE_OUTAGE", read_text),
+    "SKELDIR_JWT_REQUIRED": ("REQUIRED", read_flag),
+    "SKELDIR_JWT_EXEMPT": ("EXEMPT", read_list),
+    "SKELDIR_JWT_REALM": ("REALM", read_text),
     # Older names, which stay.
     "SKELDIR_JWT_REFRESH_JITTER_SECONDS": ("JITTER", read_seconds),
     "SKELDIR_JWT_REFRESH_MIN_FLOOR_SECONDS": ("FLOOR", read_seconds),
@@ -110,8 +114,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[s
     """
     for name in environ:
         if name.startswith(PREFIX) and name not in VARIABLES and not name.startswith(_OF_TESTS):
-            hint = suggestion(name, VARIABLES)
-            raise ConfigurationError(f"{name} is not a setting{hint}; there are {', '.join(VARIABLES)}")
+            refuse_variable(name, VARIABLES)
     settings = _read_config(environ[CONFIG]) if CONFIG in environ else {}
     names = {setting: f"{CONFIG}[{setting!r}]" for setting in settings}
     for name, (setting, read) in _READERS.items():
@@ -150,6 +153,13 @@ def _read_config(text: str) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{CONFIG} must be a JSON object of settings")
     return settings
+
+
+def seal_keys_text(environ: Mapping[str, str]) -> tuple[str, object]:
+    """The seal keys as they were given, and what the user called them; None where they were not."""
+    name = PREFIX + "SEAL_KEYS"
+    settings, names = read_environment({key: environ[key] for key in (CONFIG, name) if key in environ})
+    return names.get("SEAL_KEYS", name), settings.get("SEAL_KEYS")
 
 
 def database_url(environ: Mapping[str, str]) -> str | None:

@@ -18,6 +18,9 @@ _AMBIGUOUS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# What patterns of other tools hold; a plain path of an app hardly ever does.
+_PATTERN = re.compile(r"[*?{}<>] | \$\Z", re.VERBOSE)
+
 
 class ExemptPaths:
     """A path is among them when it equals one, or starts with one that ends in `/`.
@@ -33,6 +36,10 @@ class ExemptPaths:
         for path in members:
             if not isinstance(path, str) or not path.startswith("/"):
                 refuse("exempt", path, "must hold paths that start with /")
+            if pattern := _PATTERN.search(path):
+                refuse(
+                    "exempt", path, f"must hold paths and no patterns: {_instead_of(path, pattern.start())}"
+                )
             if _AMBIGUOUS.search(path):
                 refuse("exempt", path, "must hold decoded paths without dot segments, // and backslashes")
         if "/" in members:
@@ -47,3 +54,9 @@ class ExemptPaths:
         if path not in self._exact and not path.startswith(self._prefixes):
             return False
         return _AMBIGUOUS.search(path) is None
+
+
+def _instead_of(path: str, pattern_at: int) -> str:
+    """What to write in place of a pattern. Never that all paths are exempt, which nobody should slip into."""
+    prefix = path[: path.rindex("/", 0, pattern_at) + 1]
+    return "name each path" if prefix == "/" else f"write {prefix!r} for every path below it"

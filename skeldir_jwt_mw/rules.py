@@ -5,10 +5,10 @@ A refusal is a `ConfigurationError` whose text is `name (value) rule`, with the 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ ALGORITHMS = (
 # fmt: on
 """Every algorithm that an issuer may be allowed (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2)."""
 
+MAX_SUGGESTED_FOR = 64  # characters; what is longer is no slip
 MAX_DURATION = 31_622_400.0  # seconds, 366 days; keeps sums far inside what clocks, locks and SQL can hold
 
 _URL_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+\Z")  # RFC 3986 §2
@@ -41,13 +42,43 @@ def shown(value: object) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-def suggestion(word: object, known: Iterable[str]) -> str:
-    """The words `, did you mean 'X'` where a known word is close to `word`, else nothing."""
-    if not isinstance(word, str):
+def suggestion(word: object, known: Iterable[str], show: Callable[[str], str] = str) -> str:
+    """The words `, did you mean 'X'` where `word` is a known one but for a slip or its case, else nothing.
+
+    `show` makes of the known word what is suggested. Another word is never suggested, however much of it is
+    the same: whoever follows the suggestion must get what they meant.
+    """
+    if not isinstance(word, str) or len(word) > MAX_SUGGESTED_FOR:
         return ""
-    by_folded = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    return f", did you mean {by_folded[close[0]]!r}" if close else ""
+    folded = _bare(word)
+    allowed = 0 if len(folded) < 3 else 1 if len(folded) < 6 else 2
+    ranks: dict[str, tuple[int, bool]] = {}
+    for name in known:
+        bare = _bare(name)
+        ranks[name] = (_slips(folded, bare), sorted(bare) != sorted(folded))  # a swap goes before a mistake
+    best = min(ranks.values(), default=(allowed + 1, True))
+    near = [name for name, rank in ranks.items() if rank == best]
+    return f", did you mean {show(near[0])!r}" if len(near) == 1 and best[0] <= allowed else ""
+
+
+def _bare(word: str) -> str:
+    return word.casefold().replace("_", "").replace("-", "")
+
+
+def _slips(word: str, other: str) -> int:
+    """How many letters were left out, put in, mistaken or swapped with their neighbour (Damerau)."""
+    if abs(len(word) - len(other)) > 2:
+        return 99
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(word, 1):
+        before, last, row = row, before, [i]
+        for j, wanted in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and word[i - 2] == wanted:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def refuse(name: str, value: object, rule: str) -> NoReturn:
@@ -158,6 +189,37 @@ def url_of(name: str, value: object, *, allow_http: bool, may_have_query: bool) 
     if "?" in text and not may_have_query:
         refuse(name, text, "must not have a query (RFC 8414 §2)")
     return text
+
+
+WELL_KNOWN = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
+
+
+def no_document(name: str, text: str, what: str) -> None:
+    """Refuse the address of a discovery document where `what` is wanted."""
+    for ending in WELL_KNOWN:
+        if text.rstrip("/").endswith(ending):
+            refuse(name, text, f"is the address of the discovery document; {what}")
+
+
+def within_reach(name: str, url: str, *, allow_private_hosts: bool) -> None:
+    """Refuse a URL on this machine, or over plain http in this network, without leave (R51).
+
+    It is bound to be refused whenever keys are fetched, so say it at once. Nothing is resolved.
+    """
+    parts = urlsplit(url)
+    if not allow_private_hosts and _is_private(parts.hostname or "", over_http=parts.scheme == "http"):
+        refuse(name, url, "is on a private host: it also needs allow_private_hosts=True")
+
+
+def _is_private(host: str, *, over_http: bool) -> bool:
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 §6.3
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or (over_http and not address.is_global)
 
 
 def algorithms_of(value: object) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ import base64
 import binascii
 import contextlib
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 
+from .environment import seal_keys_text
 from .errors import ConfigurationError
 
 MIN_BYTES = 32
@@ -16,11 +18,25 @@ NONE = "none"  # what opts out, where a text is all that there is
 logger = logging.getLogger("skeldir_jwt_mw")
 
 
-def require_seal_keys(seal_keys: Sequence[bytes] | None, *, shared: bool) -> tuple[bytes, ...]:
+def seal_keys_from_env(environ: Mapping[str, str] | None = None) -> tuple[bytes, ...] | None:
+    """The keys in `SKELDIR_JWT_SEAL_KEYS`, or in `SKELDIR_JWT_CONFIG`, for `Verifier(seal_keys=...)`.
+
+    `environ` is the process's environment if left out. None where there are none, `()` where they were opted
+    out of. Raises `ConfigurationError`, without showing a key.
+    """
+    name, given = seal_keys_text(os.environ if environ is None else environ)
+    try:
+        return read_seal_keys(given)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).replace("seal_keys", name, 1)) from None
+
+
+def require_seal_keys(seal_keys: Sequence[bytes] | str | None, *, shared: bool) -> tuple[bytes, ...]:
     """The keys, judged; `shared` tells whether the store's rows leave the process.
 
-    A shared store needs keys, or the explicit `()`, which is warned about: then whoever can write to the
-    table can have tokens accepted. Raises `ConfigurationError`, without showing a key.
+    A text is read as the variable is: base64, separated by commas, all of it. A shared store needs keys, or
+    the explicit `()`, which is warned about: then whoever can write to the table can have tokens accepted.
+    Raises `ConfigurationError`, without showing a key.
     """
     if seal_keys is None:
         if not shared:
@@ -31,7 +47,9 @@ def require_seal_keys(seal_keys: Sequence[bytes] | None, *, shared: bool) -> tup
             f" (an empty list, or SKELDIR_JWT_SEAL_KEYS={NONE}, goes without)"
         )
     given: object = seal_keys
-    if isinstance(given, (bytes, bytearray, str)) or not isinstance(given, Sequence):
+    if isinstance(given, str):
+        given = read_seal_keys(given) or ()
+    if isinstance(given, (bytes, bytearray)) or not isinstance(given, Sequence):
         raise ConfigurationError("seal_keys (***) must be a sequence of keys, such as [key]")
     for number, key in enumerate(given, 1):
         if not isinstance(key, bytes):
@@ -41,9 +59,9 @@ def require_seal_keys(seal_keys: Sequence[bytes] | None, *, shared: bool) -> tup
                 f"seal_keys (entry {number}, {len(key)} bytes) must be at least {MIN_BYTES} bytes long;"
                 " `skeldir-jwt seal-key` prints a key"
             )
-    if shared and not seal_keys:
+    if shared and not given:
         logger.warning("rows are not sealed: whoever can write to the table can have tokens accepted")
-    return tuple(seal_keys)
+    return tuple(given)
 
 
 def read_seal_keys(value: object) -> tuple[bytes, ...] | None:

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import setting_names as names_of
 from .config import Issuer, RefreshPolicy, distinct_issuers
-from .environment import CONFIG, VARIABLE_OF, database_url, read_environment, singleflight_disabled
+from .environment import VARIABLE_OF, database_url, read_environment, singleflight_disabled
 from .errors import ConfigurationError
-from .rules import refuse, suggestion, text_of
+from .rules import refuse, text_of
 from .seal_keys import read_seal_keys, require_seal_keys
+from .served import source_of
 
 if TYPE_CHECKING:
     from .stores.base import Store
@@ -36,14 +38,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-_ISSUER = tuple(member.name.upper() for member in fields(Issuer))
-_POLICY = tuple(member.name.upper() for member in fields(RefreshPolicy))
-_LIMITS = ("TOKEN_CACHE", "MAX_TOKEN_BYTES")
-_STORE = ("STORE", "DATABASE", "DATABASE_URL", "NAMESPACE", "SEAL_KEYS")
-_MIDDLEWARE = ("REQUIRED", "EXEMPT", "EXEMPT_PREFLIGHT", "REALM", "RESOURCE", "TOKEN_GETTER", "REMOTE_USER")
-_OF_A_VERIFIER = ("ISSUERS", *_ISSUER, *_POLICY, *_LIMITS, *_STORE)
-_ALL = ("VERIFIER", *_OF_A_VERIFIER, *_MIDDLEWARE, "USER_RESOLVER")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +129,7 @@ def parse_environ(environ: Mapping[str, str]) -> Settings:
     """Settings from the `SKELDIR_JWT_…` variables; raises `ConfigurationError`."""
     settings, variables = read_environment(environ)
     spelt = {**VARIABLE_OF, **variables}
-    return _parse(settings, lambda name: spelt.get(name, f"{CONFIG}[{name!r}]"))
+    return _parse(settings, lambda name: spelt.get(name, f"{names_of.CONFIG}[{name!r}]"))
 
 
 def load(setting: str, value: object) -> Any:
@@ -172,38 +166,68 @@ def _given_verifier(name: str, given: object) -> Verifier:
 
 def _parse(settings: Mapping[str, Any], spelling: Callable[[str], str]) -> Settings:
     """`spelling` tells what the user calls a setting."""
-    _refuse_unknown(settings, _ALL, spelling)
-    names = {name: spelling(name) for name in _ALL}
+    _refuse_unknown(settings, names_of.ALL, spelling)
+    names = {name: spelling(name) for name in names_of.ALL}
     given = {name: value for name, value in settings.items() if value is not None or name == "AUDIENCE"}
     _refuse_contradictions(given, names)
+    if isinstance(given.get("STORE"), str):  # a connection string
+        given["DATABASE_URL"] = given.pop("STORE")
+        names["DATABASE_URL"] = names["STORE"]
     verifier = given.get("VERIFIER")
     namespace, database = given.get("NAMESPACE"), given.get("DATABASE")
+    policy = _named(names, lambda: RefreshPolicy(**_lowered(given, names_of.POLICY)))
     url = given.get("DATABASE_URL")
     if url is not None and (not isinstance(url, str) or not url.strip()):
         raise ConfigurationError(f"{names['DATABASE_URL']} (***) must be a non-empty string")
     return Settings(
         given_verifier=verifier,
-        issuers=() if verifier is not None else _issuers(given, names),
-        policy=_named(names, lambda: RefreshPolicy(**_lowered(given, _POLICY))),
-        limits=MappingProxyType(_lowered(given, _LIMITS)),
-        store=_store(names["STORE"], given.get("STORE")),
+        issuers=() if verifier is not None else _issuers(given, names, policy),
+        policy=policy,
+        limits=MappingProxyType(_lowered(given, names_of.LIMITS)),
+        store=store_of(names["STORE"], given["STORE"]) if "STORE" in given else None,
         database=None if database is None else text_of(names["DATABASE"], database),
         database_url=url,
         namespace=None if namespace is None else text_of(names["NAMESPACE"], namespace),
         seal_keys=_named(names, lambda: read_seal_keys(given.get("SEAL_KEYS"))),
-        middleware=MappingProxyType(_lowered(given, _MIDDLEWARE)),
+        middleware=MappingProxyType(_lowered(given, names_of.MIDDLEWARE)),
         user_resolver=given.get("USER_RESOLVER"),
         names=MappingProxyType(names),
     )
 
 
-def _store(name: str, given: Any) -> Store | None:
-    if isinstance(given, type) or not (
-        given is None or (hasattr(given, "open") and hasattr(given, "shared"))
-    ):
-        refuse(name, given, "must be a store, such as PostgresStore(…)")
-    store: Store | None = given
+def store_of(name: str, given: Any) -> Store:
+    """A store, or the `PostgresStore` of a connection string; raises `ConfigurationError`.
+
+    The error shows no value, for there may be a password in it.
+    """
+    if isinstance(given, str):
+        from .stores import PostgresStore
+
+        return _named({"CONNINFO": name}, lambda: PostgresStore(given))
+    if isinstance(given, type):
+        wanted = (
+            'PostgresStore("postgresql://...")' if "Postgres" in given.__name__ else f"{given.__name__}()"
+        )
+        raise ConfigurationError(f"{name} is the class {given.__name__}; write {wanted}")
+    if not callable(getattr(given, "open", None)) or not hasattr(given, "shared"):
+        rule = "must be a connection string, or a store such as PostgresStore(conninfo)"
+        raise ConfigurationError(f"{name} (of type {type(given).__name__}) {rule}")
+    store: Store = given
     return store
+
+
+def policy_of(given: Any) -> RefreshPolicy:
+    """The policy, or the default one for None; raises `ConfigurationError` that says what to write."""
+    if given is None:
+        return RefreshPolicy()
+    if isinstance(given, RefreshPolicy):
+        return given
+    options = ""
+    if isinstance(given, Mapping):
+        options = ", ".join(f"{str(name).lower()}={value!r}" for name, value in given.items())
+    kind = given.__name__ if isinstance(given, type) else type(given).__name__
+    wanted = f"RefreshPolicy({options})" if len(options) <= 200 else "RefreshPolicy(...)"
+    raise ConfigurationError(f"policy ({kind}) must be a RefreshPolicy; write policy={wanted}")
 
 
 def _refuse_unknown(
@@ -211,8 +235,7 @@ def _refuse_unknown(
 ) -> None:
     for name in settings:
         if name not in known:
-            hint = suggestion(name, known)
-            raise ConfigurationError(f"{spelling(name)} is not a setting{hint}; there are {', '.join(known)}")
+            names_of.refuse_setting(name, spelling(name), known)
 
 
 def _refuse_contradictions(given: Mapping[str, Any], names: Mapping[str, str]) -> None:
@@ -221,42 +244,65 @@ def _refuse_contradictions(given: Mapping[str, Any], names: Mapping[str, str]) -
         if name in given and beside:
             raise ConfigurationError(f"{names[name]} and {', '.join(beside)} contradict each other: {reason}")
 
-    refuse_beside("VERIFIER", _OF_A_VERIFIER, "the verifier already has its own")
-    refuse_beside("ISSUERS", _ISSUER, "each of ISSUERS has its own")
-    refuse_beside("STORE", ("DATABASE", "DATABASE_URL", "NAMESPACE"), "the store already has its own")
+    refuse_beside("VERIFIER", names_of.OF_A_VERIFIER, "the verifier already has its own")
+    refuse_beside("ISSUERS", names_of.ISSUER, "each of ISSUERS has its own")
+    if not isinstance(given.get("STORE"), str):
+        refuse_beside("STORE", ("NAMESPACE",), "the store already has its own")
+    refuse_beside("STORE", ("DATABASE", "DATABASE_URL"), "the store already has its own")
     refuse_beside("DATABASE", ("DATABASE_URL",), "there is one database")
 
 
-def _issuers(given: Mapping[str, Any], names: Mapping[str, str]) -> tuple[Issuer, ...]:
+def _issuers(given: Mapping[str, Any], names: Mapping[str, str], policy: RefreshPolicy) -> tuple[Issuer, ...]:
     if "ISSUERS" not in given:
-        return (_issuer({name: given[name] for name in _ISSUER if name in given}, names),)
+        return (_issuer(given, names, policy),)
     several = given["ISSUERS"]
     if not isinstance(several, (list, tuple)) or not several:
         refuse(names["ISSUERS"], several, "must be a list of at least one dict of settings")
     members: list[object] = []
     for position, one in enumerate(several):
         if isinstance(one, Mapping):
-            members.append(_issuer_at(f"{names['ISSUERS']}[{position}]", one))
+            made: object = _issuer_at(f"{names['ISSUERS']}[{position}]", one, policy)
         else:
-            members.append(one)  # an Issuer, or something that is refused below
+            made = one  # an Issuer, or something that is refused below
+        if isinstance(made, Issuer) and made.source is None:
+            made = _reached_by(made, given, names, policy)
+        members.append(made)
     return _named(
         {"ISSUERS": names["ISSUERS"], "ISSUER": names["ISSUERS"]}, lambda: distinct_issuers(members)
     )
 
 
-def _issuer_at(place: str, given: Mapping[str, Any]) -> Issuer:
+def _issuer_at(place: str, given: Mapping[str, Any], policy: RefreshPolicy) -> Issuer:
     def spelling(name: str) -> str:
         return f"{place}[{name!r}]"
 
-    _refuse_unknown(given, _ISSUER, spelling)
-    return _issuer(given, {name: spelling(name) for name in _ISSUER})
+    _refuse_unknown(given, names_of.OF_AN_ISSUER, spelling)
+    return _issuer(given, {name: spelling(name) for name in names_of.OF_AN_ISSUER}, policy)
 
 
-def _issuer(given: Mapping[str, Any], names: Mapping[str, str]) -> Issuer:
+def _issuer(given: Mapping[str, Any], names: Mapping[str, str], policy: RefreshPolicy) -> Issuer:
     for name, what in (("ISSUER", "the iss of the tokens"), ("AUDIENCE", "the aud that names this service")):
         if name not in given:
             raise ConfigurationError(f"{names[name]} is missing: it is required, {what}")
-    return _named(names, lambda: Issuer(**_lowered(given, _ISSUER)))
+    issuer = _named(names, lambda: Issuer(**_lowered(given, names_of.ISSUER)))
+    return _reached_by(issuer, given, names, policy)
+
+
+def _reached_by(
+    issuer: Issuer, given: Mapping[str, Any], names: Mapping[str, str], policy: RefreshPolicy
+) -> Issuer:
+    """The issuer with a source of its own where the settings say how its provider is reached."""
+    reach = {name: given[name] for name in names_of.SOURCE if given.get(name) is not None}
+    if not reach:
+        return issuer
+    if issuer.source is not None:
+        beside = ", ".join(names[name] for name in reach)
+        raise ConfigurationError(
+            f"{names['SOURCE']} and {beside} contradict each other: a source has its own"
+        )
+    source = _named(names, lambda: source_of(issuer, policy, **_lowered(reach, reach)))
+    options = {member.name: getattr(issuer, member.name) for member in fields(issuer)}
+    return Issuer(**{**options, "jwks_url": None, "source": source})
 
 
 def _lowered(given: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -13,20 +13,19 @@ from django.http import HttpRequest
 
 from skeldir_jwt_mw.core.keys import UnusableDocument, import_jwks
 from skeldir_jwt_mw.core.signature import SUPPORTED_ALGORITHMS
-from skeldir_jwt_mw.errors import ConfigurationError
+from skeldir_jwt_mw.printable import printable
 from skeldir_jwt_mw.report import EXPECTED, exit_of
 
 from . import conf
+from .durations import EPOCH, NEVER, left, span
 from .models import CachedKeySet
-from .schema import cache_alias, holds_cache
+from .schema import has_cache
 
 if TYPE_CHECKING:
     Admin = admin.ModelAdmin[CachedKeySet]
 else:
     Admin = admin.ModelAdmin
 
-NEVER = "-"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The times of a row as far as they can be: no driver reads an infinite one, which anybody may have written.
 SANE = (EPOCH, datetime(2200, 1, 1, tzinfo=UTC))
 TIMES = {
@@ -37,8 +36,9 @@ TIMES = {
     "floored": "floor_until",
     "backed_off": "backoff_until",
 }
+UNREAD = ("seal", "claimed_at", "floor_set_at", "backoff_set_at")
 WAITS = ("lease", "floor", "backoff")
-REFRESHES = ("next_refresh", "last_refresh_reason", "last_error", "consecutive_failures", *WAITS)
+REFRESHES = ("next_refresh", "reason", "last_failure", "consecutive_failures", *WAITS)
 EVIDENCE = ("fetch_attempt_count", "refresh_event_count", "failure_event_count", "abandoned_count")
 
 
@@ -49,26 +49,36 @@ class CachedKeySetAdmin(Admin):
     Whoever may change cached key sets may ask for newer keys, and may change nothing by hand.
     """
 
-    list_display = ("issuer", "kids", "generation", "age", "next_refresh", "expires", "lease", "last_error")
+    list_display = ("issuer", "kids", "generation", "age", "next_refresh", "expires", "lease", "last_failure")
     ordering = ("source_key",)
     actions = ("refresh_now",)
     fieldsets = (
-        (None, {"fields": ("issuer", "source_key")}),
+        (None, {"fields": ("issuer", "key")}),
         ("Keys", {"fields": ("kids", "generation", "age", "expires")}),
         ("Refreshes", {"fields": REFRESHES}),
         ("Evidence", {"fields": EVIDENCE}),
     )
-    readonly_fields = ("issuer", "kids", "age", "expires", "next_refresh", *WAITS)
+    readonly_fields = (
+        "issuer",
+        "key",
+        "kids",
+        "age",
+        "expires",
+        "next_refresh",
+        "reason",
+        "last_failure",
+        *WAITS,
+    )
 
     # -- who may --------------------------------------------------------------------------------------
 
     def has_view_permission(self, request: HttpRequest, obj: CachedKeySet | None = None) -> bool:
         """Not where there is no such table."""
-        return has_table() and super().has_view_permission(request, obj)
+        return has_cache() and super().has_view_permission(request, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: CachedKeySet | None = None) -> bool:
         """For the action alone: no row is changed by hand."""
-        return obj is None and has_table() and super().has_change_permission(request)
+        return obj is None and has_cache() and super().has_change_permission(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002  # Django passes it by name
         """Nobody."""
@@ -84,12 +94,17 @@ class CachedKeySetAdmin(Admin):
         """The rows without their seals, and with times that can be read and the database's own."""
         times = {name: Case(When(**{f"{of}__range": SANE}, then=F(of))) for name, of in TIMES.items()}
         rows = super().get_queryset(request)
-        return rows.defer("seal", "claimed_at", *TIMES.values()).annotate(now=Now(), **times)
+        return rows.defer(*UNREAD, *TIMES.values()).annotate(now=Now(), **times)
 
     @admin.display(description="issuer")
     def issuer(self, row: Any) -> str:
         """The configured issuer whose row it is."""
-        return configured_issuers().get(row.source_key, "(none of this project's)")
+        return printable(conf.issuers_by_row().get(row.source_key, "(none of this project's)"))
+
+    @admin.display(description="source key")
+    def key(self, row: Any) -> str:
+        """What the row is found by."""
+        return printable(row.source_key)
 
     @admin.display(description="key ids")
     def kids(self, row: Any) -> str:
@@ -100,7 +115,17 @@ class CachedKeySetAdmin(Admin):
             found = import_jwks(bytes(row.payload)).for_algorithms(SUPPORTED_ALGORITHMS)
         except UnusableDocument:
             return "(not to be read)"
-        return ", ".join(found.kids) or NEVER
+        return ", ".join(map(printable, found.kids)) or NEVER
+
+    @admin.display(description="last error")
+    def last_failure(self, row: Any) -> str:
+        """Why the last fetch failed."""
+        return printable(row.last_error or NEVER)
+
+    @admin.display(description="last refresh reason")
+    def reason(self, row: Any) -> str:
+        """Why the last fetch was made."""
+        return printable(row.last_refresh_reason or NEVER)
 
     @admin.display(description="age")
     def age(self, row: Any) -> str:
@@ -146,38 +171,9 @@ class CachedKeySetAdmin(Admin):
             verifier = conf.verifier()
             verifier.refresh()
         except ImproperlyConfigured as error:
-            self.message_user(request, f"No newer keys: {error}", messages.ERROR)
+            self.message_user(request, f"No newer keys: {printable(error)}", messages.ERROR)
         except EXPECTED as error:
             self.message_user(request, f"No newer keys: {exit_of(error)[1]}", messages.ERROR)
         else:
-            issuers = ", ".join(verifier.status())
+            issuers = ", ".join(map(printable, verifier.status()))
             self.message_user(request, f"Newer keys are in use: {issuers}", messages.SUCCESS)
-
-
-def has_table() -> bool:
-    """Whether the shared table is in one of the project's databases."""
-    try:
-        return holds_cache(cache_alias())
-    except ImproperlyConfigured:
-        return False
-
-
-def configured_issuers() -> dict[str | None, str]:
-    """The issuers that this process is configured for, by the keys of their rows."""
-    try:
-        status = conf.verifier().status()
-    except (ConfigurationError, ImproperlyConfigured):
-        return {}
-    return {of_issuer["source_key"]: issuer for issuer, of_issuer in status.items()}
-
-
-def span(earlier: datetime | None, later: datetime | None) -> str:
-    """The time between the two, in whole seconds; nothing where one is unknown or never was."""
-    if earlier is None or later is None or EPOCH in (earlier, later):
-        return NEVER
-    return str(timedelta(seconds=round((later - earlier).total_seconds())))
-
-
-def left(now: datetime, until: datetime | None) -> str:
-    """The time left; empty where there is none."""
-    return span(now, until) if until is not None and until > now else ""

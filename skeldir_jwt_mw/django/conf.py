@@ -20,9 +20,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from skeldir_jwt_mw import Verifier
 from skeldir_jwt_mw._http import Guard
-from skeldir_jwt_mw.environment import CONFIG, VARIABLE_OF
+from skeldir_jwt_mw.environment import VARIABLE_OF
 from skeldir_jwt_mw.errors import ConfigurationError
 from skeldir_jwt_mw.rules import refuse, suggestion
+from skeldir_jwt_mw.setting_names import CONFIG
 from skeldir_jwt_mw.settings import Settings, parse_environ, parse_settings
 from skeldir_jwt_mw.stores import MemoryStore
 
@@ -73,6 +74,15 @@ def verifier() -> Verifier:
     """The process's verifier; raises `ImproperlyConfigured`."""
     found: Any = guard().verifier
     return found  # type: ignore[no-any-return]  # a guard is content with less than a Verifier
+
+
+def issuers_by_row() -> dict[str | None, str]:
+    """The configured issuers by the keys of their rows; none where the settings are wrong."""
+    try:
+        status = verifier().status()
+    except (ConfigurationError, ImproperlyConfigured):
+        return {}
+    return {of_issuer["source_key"]: issuer for issuer, of_issuer in status.items()}
 
 
 def user_resolver() -> UserResolver | None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db import models
 
+from skeldir_jwt_mw.printable import printable
+
 from .schema import cache_alias, holds_cache
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class CachedKeySet(models.Model):
         required_db_vendor = "postgresql"
 
     def __str__(self) -> str:
-        return self.source_key
+        return printable(self.source_key)
 
     def save(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Raise `TypeError`: only refreshes write."""

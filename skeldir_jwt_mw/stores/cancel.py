@@ -11,7 +11,7 @@ from typing import Any
 
 from skeldir_jwt_mw.deadline import are_threads_over, join_ended, monotonic
 
-CANCEL_SECONDS = 10.0  # for a cancel request to be heard
+CANCEL_SECONDS = 5.0  # for a cancel request to be heard
 LAST_PART = 0.1  # of a session's time is for the cancel, so that the statement ends in it by itself …
 MOST_OF_LAST_PART = 0.25  # … seconds, at most
 SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"  # every server answers it with one octet, before anything else

@@ -42,7 +42,7 @@ NOT_ADMITTED = (
 
 NO_POLICY = (
     "row level security on public.jwt_verification_cache lets the database role write no row, although it has"
-    " the privilege; it needs a policy for INSERT and UPDATE"
+    " the privilege; it needs policies for SELECT, INSERT and UPDATE"
 )
 POOLER_WAITED = "the pooler had no connection to the database to give (paused, or its pool is too small)"
 
@@ -94,6 +94,8 @@ CUT_OFF = {
 LACKS = {
     "53100": "the database server is out of disk space",
     "53200": "the database server is out of memory",
+    "22021": NOT_TEXT,
+    "22P05": NOT_TEXT,
     "23514": "the table does not admit a value of this length",
 }
 POLICY_CHECK = "ExecWithCheckOptions"  # the server's function that refuses a row by a policy, in any language

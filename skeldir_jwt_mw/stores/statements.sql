@@ -84,10 +84,16 @@ s.generation,
        CASE WHEN s.expires_at {IS_SANE} THEN (extract(epoch FROM s.expires_at) * 1000000)::bigint END AS expires_us,
        CASE WHEN s.newer AND pg_catalog.octet_length(s.payload) <= 262144 THEN s.payload END AS payload,
        CASE WHEN s.newer AND pg_catalog.octet_length(s.seal) <= 256 THEN s.seal END AS seal,
-       CASE WHEN s.newer AND pg_catalog.octet_length(s.etag) <= 1024 THEN s.etag END AS etag,
-       CASE WHEN s.newer AND pg_catalog.octet_length(s.last_modified) <= 1024 THEN s.last_modified END
-         AS last_modified,
+       CASE WHEN s.newer AND pg_catalog.octet_length(s.etag) <= 1024 AND ({ENCODED} OR s.etag !~ '[^ -~]')
+            THEN s.etag END AS etag,
+       CASE WHEN s.newer AND pg_catalog.octet_length(s.last_modified) <= 1024
+              AND ({ENCODED} OR s.last_modified !~ '[^ -~]')
+            THEN s.last_modified END AS last_modified,
        pg_catalog.array_to_string(pg_catalog.current_schemas(true), ' ') AS schemas
+
+-- fragment: ENCODED
+-- SQL_ASCII holds any octets, and what is no text must not reach anybody.
+pg_catalog.getdatabaseencoding() <> 'SQL_ASCII'
 
 -- fragment: IS_SANE
 BETWEEN timestamp with time zone 'epoch' AND timestamp with time zone '2200-01-01 00:00+00'

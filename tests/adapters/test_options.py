@@ -38,6 +38,8 @@ def app(*_: object) -> Any:
         ({"exempt": ("https://example.com/health",)}, "exempt"),
         ({"exempt": ("/public/../orders",)}, "dot segments"),
         ({"exempt": ("//health",)}, "//"),
+        ({"exempt": ("/docs/*",)}, "no patterns: write '/docs/' for every path below it"),
+        ({"exempt": ("/{path}",)}, "no patterns: name each path"),
         ({"exempt": ("/a\\b",)}, "exempt"),
         ({"exempt": ("/a\n",)}, "exempt"),
         ({"required": "no"}, "required"),

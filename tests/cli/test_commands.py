@@ -20,7 +20,9 @@ from skeldir_jwt_mw import (
     KeysUnavailable,
     PostgresStore,
     Verifier,
+    picture,
 )
+from skeldir_jwt_mw.picture import KeysAway
 from skeldir_jwt_mw.testing import LoopbackIssuer, demo
 
 Invoke = Callable[..., Result]
@@ -30,6 +32,11 @@ NOWHERE = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
 def rows(dsn: str) -> list[dict[str, Any]]:
     with psycopg.connect(dsn, row_factory=psycopg.rows.dict_row) as connection:
         return connection.execute("SELECT * FROM public.jwt_verification_cache").fetchall()
+
+
+def serve(environ: dict[str, str]) -> None:
+    """A service with these settings loads its keys, as commands that only read never do."""
+    Verifier.from_env(environ).warm()
 
 
 def printed(result: Result) -> str:
@@ -82,6 +89,28 @@ def test_migrate_provision_creates_the_configured_issuers_rows(
     )
 
 
+def test_migrate_tells_who_else_may_use_the_table(invoke: Invoke, new_database: Callable[[], str]) -> None:
+    dsn = new_database()
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, UPDATE ON TABLES TO PUBLIC"
+        )
+    told = printed(invoke("migrate", "--dsn", dsn))
+    assert "warning: everybody (PUBLIC) may SELECT, UPDATE on public.jwt_verification_cache" in told
+    assert "run REVOKE ALL ON public.jwt_verification_cache FROM PUBLIC;\n" in told
+    again = json.loads(printed(invoke("migrate", "--dsn", dsn, "--json")))
+    assert again["open_to"][0] == {
+        "table": "public.jwt_verification_cache",
+        "role": None,
+        "privileges": "SELECT, UPDATE",
+        "revoke": "REVOKE ALL ON public.jwt_verification_cache FROM PUBLIC;",
+    }
+    with psycopg.connect(dsn) as connection:
+        for one in again["open_to"]:
+            connection.execute(one["revoke"].encode())
+    assert printed(invoke("migrate", "--dsn", dsn)) == "up to date\n"
+
+
 def test_migrate_without_a_database_says_what_to_set(invoke: Invoke) -> None:
     error = invoke("migrate").exception
     assert isinstance(error, ConfigurationError)
@@ -102,39 +131,49 @@ def test_a_seal_key_is_32_new_bytes_in_base64_that_the_settings_take(
     )
 
 
-def test_status_loads_the_shared_keys_and_shows_them(
+def test_status_reads_the_shared_keys_and_shows_them(
     invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
 ) -> None:
+    serve(settings)
     text = printed(invoke("status", environ=settings))
-    assert text.startswith(f"{idp.issuer}\n  ready: True\n  kids: {idp.kids[0]}\n  generation: ")
-    assert "  last_error: -\n  gate\n    closed_for: 0.0\n    reason: -\n" in text
+    start = f"{idp.issuer}\n  ready: True\n  trouble: -\n  kids: {idp.kids[0]}\n  generation: "
+    assert text.startswith(start)
+    assert (
+        "  last_error: -\n  last_refresh_reason: cold\n  gate\n    closed_for: 0.0\n    reason: -\n" in text
+    )
     shown = json.loads(printed(invoke("status", "--json", environ=settings)))[idp.issuer]
     assert shown["kids"] == list(idp.kids)
-    assert idp.fetches == 1  # the second found the row
+    assert idp.fetches == 1  # by the service
 
 
 def test_status_shows_what_there_is_before_it_fails(
     invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
 ) -> None:
     idp.down()
+    with pytest.raises(KeysUnavailable):
+        serve(settings)
     result = invoke("status", environ=settings)
-    assert isinstance(result.exception, KeysUnavailable)
+    assert isinstance(result.exception, KeysAway)
+    assert str(result.exception) == f"{idp.issuer}: {picture.NO_KEYS}"
     assert "ready: False" in result.output
     assert "last_error: the provider answered with status 503" in result.output
+    assert "    reason: failed\n" in result.output
 
 
 def test_status_without_a_fitting_key_is_not_ready(
     invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
 ) -> None:
+    serve(settings)
     result = invoke("status", environ={**settings, "SKELDIR_JWT_ALGORITHMS": "EdDSA"})
     assert result.exit_code == 1
+    assert picture.NONE_FITS in result.output
     assert "ready: False" in result.output
 
 
 def test_refresh_fetches_and_shows_the_new_keys(
     invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer, pg_dsn: str
 ) -> None:
-    invoke("status", environ=settings)
+    serve(settings)
     new = idp.rotate()
     assert f"kids: {new}, " in printed(invoke("refresh", environ=settings))
     assert rows(pg_dsn)[0]["last_refresh_reason"] == "manual"
@@ -145,6 +184,7 @@ def test_refresh_fetches_and_shows_the_new_keys(
 
 
 def test_verify_prints_the_claims(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    serve(settings)
     token = idp.token(sub="user-7", claims={"roles": ["a", "b"], "realm": {"name": "x"}})
     text = printed(invoke("verify", token, environ=settings))
     assert "sub: user-7\n" in text
@@ -155,10 +195,12 @@ def test_verify_prints_the_claims(invoke: Invoke, settings: dict[str, str], idp:
 
 
 def test_verify_reads_standard_input(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    serve(settings)
     assert "sub: user-1" in printed(invoke("verify", "-", environ=settings, stdin=f"  {idp.token()}\n"))
 
 
 def test_verify_asks_for_scopes(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    serve(settings)
     token = idp.token(scopes=("orders:read", "orders:write"))
     wanted = ("--scope", "orders:read", "--scope", "orders:write")
     printed(invoke("verify", token, *wanted, environ=settings))
@@ -177,6 +219,7 @@ def test_verify_raises_what_verify_raises(
 def test_flags_go_before_the_environment(
     invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer, pg_dsn: str
 ) -> None:
+    serve(settings)
     wrong = {**settings, "SKELDIR_JWT_AUDIENCE": "billing-api", "SKELDIR_JWT_DATABASE_URL": NOWHERE}
     flags = ("--audience", "orders-api", "--dsn", pg_dsn, "--issuer", idp.issuer)
     assert "sub: user-1" in printed(invoke("verify", idp.token(), *flags, environ=wrong))
@@ -185,6 +228,7 @@ def test_flags_go_before_the_environment(
 def test_explain_says_that_a_token_is_accepted(
     invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
 ) -> None:
+    serve(settings)
     text = printed(invoke("explain", idp.token(), environ=settings))
     assert text.startswith("verdict: accepted\nheader\n  alg: ES256\n")
     assert "claims\n" in text
@@ -207,6 +251,7 @@ def test_explain_says_why_a_token_is_refused(
     settings: dict[str, str],
     idp: LoopbackIssuer,
 ) -> None:
+    serve(settings)
     spoil = {name: v.format(issuer=idp.issuer) if isinstance(v, str) else v for name, v in spoil.items()}
     token = idp.token(claims=spoil)
     result = invoke("explain", token, "--json", environ=settings)
@@ -223,25 +268,98 @@ def test_explain_says_why_a_token_is_refused(
 def test_explain_reads_what_can_be_read_of_an_unsigned_or_foreign_token(
     invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
 ) -> None:
+    serve(settings)
     shown = json.loads(invoke("explain", idp.stranger_token(), "--json", environ=settings).output)
     assert shown["code"] == "unknown_kid"
     assert shown["claims"]["iss"] == idp.issuer
 
 
-@pytest.mark.parametrize("token", ["rubbish", "a.b.c", "", "eyJhbGciOiJub25lIn0.e30."])
+@pytest.mark.parametrize("token", ["rubbish", "a.b.c", "", "Bearer ", "eyJhbGciOiJub25lIn.e30"])
 def test_explain_says_when_there_is_nothing_to_read(
     token: str, invoke: Invoke, settings: dict[str, str]
 ) -> None:
     result = invoke("explain", token, environ=settings)
     assert result.exit_code == 1
     assert "verdict: refused\n" in result.output
-    assert result.output.endswith("readable: no\n")
+    assert result.output.endswith("readable: no\n") or "claims\n" in result.output
 
 
-def test_without_a_database_the_commands_use_memory(invoke: Invoke, idp: LoopbackIssuer) -> None:
-    environ = environ_of(idp)
-    assert "ready: True" in printed(invoke("status", environ=environ))
-    assert "sub: user-1" in printed(invoke("verify", idp.token(), environ=environ))
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ({"alg": "HS256"}, "algorithm_not_allowed"),
+        ({"alg": "none"}, "algorithm_not_allowed"),
+        ({"alg": "ES256", "crit": ["exp"], "exp": 1}, "unsupported_header"),
+        ({"alg": "ES256", "zip": "DEF"}, "unsupported_header"),
+        ({"alg": 7}, "bad_header"),
+    ],
+)
+def test_explain_shows_header_and_claims_of_whatever_decodes(
+    header: dict[str, Any], code: str, invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    claims = json.loads(base64.urlsafe_b64decode(idp.token().split(".")[1] + "=="))
+    first, second = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in (header, claims)
+    )
+    result = invoke("explain", f"{first}.{second}.AAAA", "--json", environ=settings)
+    shown = json.loads(result.output)
+    assert (shown["verdict"], shown["code"], result.exit_code) == ("refused", code, 1)
+    assert (shown["header"], shown["claims"]) == (header, claims)
+
+
+@pytest.mark.parametrize(
+    "pasted", ["Bearer {}", "bearer  {} ", "Authorization: Bearer {}", "'{}'", '"Authorization: Bearer {}"\n']
+)
+@pytest.mark.parametrize("command", ["verify", "explain"])
+def test_a_token_may_be_pasted_with_what_stands_before_it(
+    pasted: str, command: str, invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    serve(settings)
+    assert "sub: user-1" in printed(invoke(command, pasted.format(idp.token()), environ=settings))
+    assert "sub: user-1" in printed(invoke(command, "-", environ=settings, stdin=pasted.format(idp.token())))
+
+
+def test_explain_without_keys_is_undecided_and_ends_with_3(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    result = invoke("explain", idp.token(), "--json", environ=settings)
+    shown = json.loads(result.output)
+    assert (shown["verdict"], shown["code"], result.exit_code) == ("undecided", "keys_away", 3)
+    assert picture.NO_ROW in shown["reason"]
+    assert shown["claims"]["sub"] == "user-1"
+    # What can be judged without a key still is.
+    result = invoke("explain", idp.token(expires_in=-90), "--json", environ=settings)
+    assert (json.loads(result.output)["code"], result.exit_code) == ("expired", 1)
+
+
+def test_explain_names_the_keys_that_there_are(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    serve(settings)
+    shown = json.loads(invoke("explain", idp.stranger_token(), "--json", environ=settings).output)
+    assert (shown["code"], shown["known_kids"]) == ("unknown_kid", list(idp.kids))
+
+
+def test_explain_asks_for_scopes(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    serve(settings)
+    token = idp.token(scopes=("orders:read",))
+    assert invoke("explain", token, "--scope", "orders:read", environ=settings).exit_code == 0
+    result = invoke("explain", token, "--scope", "orders:write", environ=settings)
+    assert (result.exit_code, "code: insufficient_scope\n" in result.output) == (1, True)
+
+
+@pytest.mark.parametrize("command", [("status",), ("verify", "a.b.c"), ("explain", "{token}")])
+def test_without_a_database_there_is_nothing_to_look_at(
+    command: tuple[str, ...], invoke: Invoke, idp: LoopbackIssuer
+) -> None:
+    arguments = [word.format(token=idp.token()) for word in command]
+    result = invoke(*arguments, environ=environ_of(idp))
+    if command[0] == "verify":  # which refuses what it can refuse without a key
+        assert isinstance(result.exception, InvalidToken)
+    else:
+        assert picture.NOT_SHARED in result.output
+    assert idp.fetches == 0
+    assert "ready: True" in printed(invoke("refresh", environ=environ_of(idp)))  # this one fetches
 
 
 @pytest.mark.parametrize(("held", "code"), [(True, 0), (False, 1)])

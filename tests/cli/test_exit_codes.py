@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from operating import environ_of, run
 
-from skeldir_jwt_mw import __version__
+from skeldir_jwt_mw import Verifier, __version__
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
 NOWHERE = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
 
 
 def test_0_is_done(settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    Verifier.from_env(settings).warm()
     ended = run("verify", idp.token(), environ=settings)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "sub: user-1" in ended.stdout
@@ -25,6 +26,7 @@ def test_0_is_done(settings: dict[str, str], idp: LoopbackIssuer) -> None:
 
 
 def test_1_is_refused(settings: dict[str, str], idp: LoopbackIssuer) -> None:
+    Verifier.from_env(settings).warm()
     token = idp.token(expires_in=-90)
     ended = run("verify", token, environ=settings)
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -67,12 +69,15 @@ def test_2_is_a_database_without_the_table(idp: LoopbackIssuer, new_database: Ca
 
 def test_3_is_a_provider_or_a_database_that_is_away(settings: dict[str, str], idp: LoopbackIssuer) -> None:
     idp.down(retry_after=40)
-    ended = run("status", environ=settings)
+    ended = run("refresh", environ=settings)
     assert ended.returncode == 3
     assert "signing keys are unavailable (failed); try again in 40 s\n" in ended.stderr
+    ended = run("status", environ=settings)
+    assert ended.returncode == 3
+    assert "skeldir-jwt: no keys without a fetch, and this only reads: " in ended.stderr
     assert "ready: False" in ended.stdout
-    for command in (["verify", idp.token()], ["refresh"]):
-        assert run(*command, environ=settings).returncode == 3
+    for command in ("verify", "explain"):
+        assert run(command, idp.token(), environ=settings).returncode == 3
 
 
 @pytest.mark.parametrize("command", ["status", "migrate", "refresh"])
@@ -120,6 +125,7 @@ def test_the_installed_script_is_the_same_program() -> None:
 def test_outside_of_a_terminal_there_are_no_colours_and_no_long_lines(
     settings: dict[str, str], idp: LoopbackIssuer
 ) -> None:
+    Verifier.from_env(settings).warm()
     for arguments in (["--help"], ["status"], ["seal-key"], ["migrate"], ["explain", "--help"]):
         ended = run(*arguments, environ={**settings, "TERM": "xterm-256color"})
         assert ended.returncode == 0

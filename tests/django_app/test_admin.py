@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -47,11 +49,15 @@ def configured(settings: Any, idp: LoopbackIssuer, db: None) -> None:
     }
 
 
+def place() -> dict[str, Any]:
+    """Where the test database is."""
+    given = connection.get_connection_params()
+    return {name: given[name] for name in ("dbname", "host", "port", "user", "password") if name in given}
+
+
 def execute(statement: str) -> list[tuple[Any, ...]]:
     """Run SQL in the test database, beside the test's transaction."""
-    place = connection.get_connection_params()
-    given = {name: place[name] for name in ("dbname", "host", "port", "user", "password") if name in place}
-    with psycopg.connect(make_conninfo(**given)) as other:
+    with psycopg.connect(make_conninfo(**place())) as other:
         cursor = other.execute(statement.encode())
         return cursor.fetchall() if cursor.description else []
 
@@ -75,7 +81,7 @@ def text_of(response: Any) -> str:
 
 def row_page() -> str:
     ((key,),) = execute(f"SELECT source_key FROM {TABLE}")
-    return reverse("admin:skeldir_jwt_mw_cachedkeyset_change", args=[key])
+    return reverse("admin:skeldir_jwt_mw_cachedkeyset_change", args=[quote(key)])
 
 
 def refresh(client: Client) -> str:
@@ -111,6 +117,49 @@ def test_neither_key_material_nor_the_seal_is_shown(idp: LoopbackIssuer) -> None
         for secret in (seal.hex(), repr(seal)[2:-1], *re.findall(rb'"[xyn]":\s*"([^"]+)"', bytes(payload))):
             words = secret if isinstance(secret, str) else secret.decode()
             assert words not in html
+
+
+@pytest.mark.parametrize("key", ["right key", "wrong key"])
+@pytest.mark.parametrize("happened", ["nothing", "due", "forged"])
+def test_looking_changes_nothing_and_asks_nobody(
+    happened: str, key: str, settings: Any, idp: LoopbackIssuer
+) -> None:
+    conf.verifier().warm()
+    if happened == "due":
+        execute(f"UPDATE {TABLE} SET next_refresh_at = 'epoch', expires_at = 'epoch'")
+    if happened == "forged":
+        execute(f"UPDATE {TABLE} SET payload = '{{}}'")
+    before, asked = execute(f"SELECT xmin, ctid, * FROM {TABLE}"), len(idp.requests)
+    if key == "wrong key":
+        keys = {"NAMESPACE": conf.verifier().store.namespace, "SEAL_KEYS": [bytes(32)]}
+        settings.SKELDIR_JWT = {**settings.SKELDIR_JWT, **keys}
+    client = client_of("view", "change")
+    for page in (ROWS, row_page(), reverse("admin:index")):
+        text_of(client.get(page))
+    assert execute(f"SELECT xmin, ctid, * FROM {TABLE}") == before
+    assert len(idp.requests) == asked
+
+
+def test_what_others_have_written_into_a_row_is_shown_escaped(idp: LoopbackIssuer) -> None:
+    conf.verifier().warm()
+    kid = "a\u202eb\u2028c\u200b"
+    jwks = {"keys": [{**key, "kid": kid} for key in idp.jwks()["keys"]]}
+    with psycopg.connect(make_conninfo(**place())) as other:
+        other.execute(
+            f"UPDATE {TABLE} SET payload = %s, last_error = %s,"
+            " last_refresh_reason = %s, source_key = %s".encode(),
+            [json.dumps(jwks).encode(), *(f"{word}\x1b[2J\n\x9b1m\u202e" for word in ("err", "why", "key"))],
+        )
+    client = client_of("view")
+    pages = [client.get(ROWS), client.get(row_page())]
+    for response in pages:
+        html = response.content.decode()
+        assert not re.search(
+            "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b\u202a-\u202e\u2066-\u2069]", html
+        )
+        assert "a\\u202eb\\u2028c\\u200b" in html
+        assert "err\\x1b[2J\\n\\x9b1m\\u202e" in html
+    assert "why\\x1b[2J" in pages[1].content.decode()
 
 
 def test_the_seal_is_not_even_read(idp: LoopbackIssuer) -> None:
@@ -155,7 +204,9 @@ def test_times_that_no_driver_can_read_do_not_break_the_pages(value: str) -> Non
                 "claimed_at",
                 "lease_until",
                 "floor_until",
+                "floor_set_at",
                 "backoff_until",
+                "backoff_set_at",
             )
         )
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from callers import OURS, SESSIONS, new_verifier
 from django.core.checks import run_checks
 from django.test import override_settings
 
-from skeldir_jwt_mw import MemoryStore, Verifier
+from skeldir_jwt_mw import MemoryStore, PostgresStore, Verifier
 
 ISSUER = {"ISSUER": "https://login.example.com/", "AUDIENCE": "orders-api"}
 AUTHENTICATION = SESSIONS[-1]
@@ -53,7 +55,19 @@ def test_a_project_in_order_is_told_nothing() -> None:
         ({**ISSUER, "ISSUER": "http://login.example.com/"}, "E003", "SKELDIR_JWT['ISSUER']"),
         ({**ISSUER, "JWKS_URL": "http://login.example.com/jwks"}, "E003", "SKELDIR_JWT['JWKS_URL']"),
         ({**ISSUER, "EXEMPT": "/health"}, "E003", "SKELDIR_JWT['EXEMPT'] ('/health')"),
-        ({**ISSUER, "STORE": 3}, "E003", "SKELDIR_JWT['STORE'] (3)"),
+        ({**ISSUER, "EXEMPT": ["/docs/*"]}, "E003", "SKELDIR_JWT['EXEMPT'] ('/docs/*') must hold paths"),
+        (
+            {**ISSUER, "ISSUER": "https://login.example.com/.well-known/openid-configuration"},
+            "E003",
+            "write what stands before /.well-known",
+        ),
+        (
+            {**ISSUER, "ISSUER": "http://localhost:8080/", "ALLOW_HTTP": True},
+            "E003",
+            "is on a private host: it also needs allow_private_hosts=True",
+        ),
+        ({**ISSUER, "STORE": PostgresStore}, "E003", "SKELDIR_JWT['STORE'] is the class PostgresStore"),
+        ({**ISSUER, "STORE": 3}, "E003", "SKELDIR_JWT['STORE'] (of type int)"),
         ({**ISSUER, "USER_RESOLVER": "no.such"}, "E004", "SKELDIR_JWT['USER_RESOLVER'] ('no.such')"),
         ({**ISSUER, "USER_RESOLVER": "os.name"}, "E004", "must be a callable"),
         ({**ISSUER, "TOKEN_GETTER": "os.no_such"}, "E004", "SKELDIR_JWT['TOKEN_GETTER'] ('os.no_such')"),
@@ -68,6 +82,18 @@ def test_a_project_in_order_is_told_nothing() -> None:
 def test_what_is_wrong_is_an_error_that_names_the_setting(given: Any, kind: str, text: str) -> None:
     assert found(given) == [kind]
     assert text in texts[0]
+
+
+def test_the_package_in_place_of_the_app_is_told_at_the_start() -> None:
+    code = (
+        "import django; from django.conf import settings;"
+        "settings.configure(SECRET_KEY='x', INSTALLED_APPS=['skeldir_jwt_mw']); django.setup()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "write 'skeldir_jwt_mw.django', which is the app" in done.stderr.splitlines()[-1]
 
 
 def test_the_setting_can_be_missing_whole() -> None:

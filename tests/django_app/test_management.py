@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from databases import MakeAlias, aliases, database_settings
 from django.core.management import CommandError, call_command
 from pytest_django import DjangoDbBlocker
 from store_bench import PostgresBench
 
+from skeldir_jwt_mw.django import conf
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
 
@@ -64,7 +66,8 @@ def failure(name: str) -> CommandError:
     return caught.value
 
 
-def test_status_loads_the_shared_keys_and_shows_them(configured: str, idp: LoopbackIssuer) -> None:
+def test_status_reads_the_shared_keys_and_shows_them(configured: str, idp: LoopbackIssuer) -> None:
+    conf.verifier().warm()
     (status,) = json.loads(run("skeldir_jwt_status", as_json=True)).values()
     assert status["ready"]
     assert status["kids"] == list(idp.kids)
@@ -73,23 +76,60 @@ def test_status_loads_the_shared_keys_and_shows_them(configured: str, idp: Loopb
     assert columns["last_refresh_reason"] == "cold"
 
 
+WRITTEN = "SELECT xmin, ctid, * FROM public.jwt_verification_cache"
+
+
+@pytest.mark.parametrize("key", ["right key", "wrong key"])
+@pytest.mark.parametrize(
+    "happened",
+    [
+        None,
+        "SELECT 1",
+        "UPDATE public.jwt_verification_cache SET next_refresh_at = 'epoch', expires_at = 'epoch'",
+        "UPDATE public.jwt_verification_cache SET payload = '{}'",
+    ],
+)
+def test_status_changes_nothing_and_asks_nobody(
+    happened: str | None, key: str, configured: str, settings: Any, idp: LoopbackIssuer
+) -> None:
+    with psycopg.connect(configured, autocommit=True) as connection:
+        if happened is not None:
+            conf.verifier().warm()
+            connection.execute(happened.encode())
+        before, asked = connection.execute(WRITTEN).fetchall(), len(idp.requests)
+        if key == "wrong key":
+            keys = {"NAMESPACE": conf.verifier().store.namespace, "SEAL_KEYS": [bytes(32)]}
+            settings.SKELDIR_JWT = {**settings.SKELDIR_JWT, **keys}
+        if (happened, key) == ("SELECT 1", "right key"):
+            run("skeldir_jwt_status")
+        else:
+            assert failure("skeldir_jwt_status").returncode == 3
+        assert connection.execute(WRITTEN).fetchall() == before
+    assert len(idp.requests) == asked
+
+
 def test_status_is_readable(configured: str, idp: LoopbackIssuer) -> None:
+    conf.verifier().warm()
     lines = run("skeldir_jwt_status").splitlines()
     assert lines[0] == idp.issuer
     assert "  ready: True" in lines
     assert f"  kids: {idp.kids[0]}" in lines
 
 
-@pytest.mark.parametrize("command", ["skeldir_jwt_status", "skeldir_jwt_refresh"])
-def test_keys_that_are_not_to_be_had_end_with_3(configured: str, idp: LoopbackIssuer, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("skeldir_jwt_status", "no keys without a fetch"), ("skeldir_jwt_refresh", "try again in")],
+)
+def test_keys_that_are_not_to_be_had_end_with_3(
+    configured: str, idp: LoopbackIssuer, command: str, words: str
+) -> None:
     idp.down()
     error = failure(command)
     assert error.returncode == 3
-    assert "try again in" in str(error)
+    assert words in str(error)
 
 
-def test_status_shows_what_there_is_where_loading_fails(configured: str, idp: LoopbackIssuer) -> None:
-    idp.down()
+def test_status_shows_what_there_is_where_keys_are_away(configured: str, idp: LoopbackIssuer) -> None:
     out = io.StringIO()
     with pytest.raises(CommandError):
         call_command("skeldir_jwt_status", stdout=out, as_json=True)
@@ -100,6 +140,7 @@ def test_status_shows_what_there_is_where_loading_fails(configured: str, idp: Lo
 def test_status_without_a_fitting_key_ends_with_1(
     configured: str, idp: LoopbackIssuer, settings: Any
 ) -> None:
+    conf.verifier().warm()
     settings.SKELDIR_JWT = {**settings.SKELDIR_JWT, "ALGORITHMS": ["RS256"]}
     error = failure("skeldir_jwt_status")
     assert (error.returncode, str(error)) == (1, "not ready: an issuer has no usable key")
@@ -115,7 +156,7 @@ def test_refresh_fetches_once_for_the_fleet_and_obeys_its_floor(configured: str,
 
 
 def test_refresh_shows_the_newer_keys(configured: str, idp: LoopbackIssuer) -> None:
-    run("skeldir_jwt_status")
+    conf.verifier().warm()
     kid = idp.rotate(keep_previous=False)
     (status,) = json.loads(run("skeldir_jwt_refresh", as_json=True)).values()
     assert status["kids"] == [kid]
@@ -156,9 +197,20 @@ def test_a_process_ends_with_the_code_and_prints_json(
     )
     if down:
         idp.down()
-    command = [sys.executable, "-W", "error", "-m", "django", *arguments, "--settings", "the_settings"]
-    command += ["--pythonpath", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def run_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "django", *arguments, "--settings", "the_settings"]
+        command += ["--pythonpath", str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    if code == 0:
+        run_process("skeldir_jwt_refresh")
+        idp.down()  # nobody asks it again
+        with psycopg.connect(pg_dsn) as connection:
+            connection.execute("UPDATE public.jwt_verification_cache SET floor_until = 'epoch'")
+        if arguments[0] == "skeldir_jwt_refresh":
+            idp.up()
+    done = run_process(*arguments)
     assert done.returncode == code, done.stderr
     if code == 0:
         assert done.stderr == ""

@@ -22,7 +22,7 @@ from django.db.backends.signals import connection_created
 from django_bench import DjangoBench, psycopg2_process
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
-from store_bench import KEY, claim_of
+from store_bench import KEY, PostgresBench, claim_of, without_encoding
 
 from skeldir_jwt_mw import ConfigurationError, Issuer, KeysUnavailable, RefreshPolicy, Verifier
 from skeldir_jwt_mw.core.effects import StoreUnavailable
@@ -479,6 +479,49 @@ def test_with_psycopg2_a_stopped_server_holds_nothing_past_its_deadline(
                 store.open(5.0).peek(KEY)
         finally:
             server.start_server()
+
+
+def give_up_under_a_lock(store: Any, dsn: str) -> None:
+    """A claim that waits for a table that somebody else has locked; nothing of it stays behind."""
+    before = PostgresBench(dsn).columns()
+    with psycopg.connect(dsn) as stranger, psycopg.connect(dsn, autocommit=True) as watching:
+        stranger.execute("LOCK TABLE public.jwt_verification_cache IN ACCESS EXCLUSIVE MODE")
+        session = store.open(0.5)
+        with pytest.raises(StoreUnavailable, match="in time"):
+            session.claim(KEY, claim_of(need=True, have=2**60))
+        session.close()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        until(lambda: watching.execute(waiting).fetchone() is None)
+    assert PostgresBench(dsn).columns() == before
+
+
+def test_a_statement_that_is_given_up_is_cancelled_in_the_server(away: DjangoBench) -> None:
+    away.fetch()
+    give_up_under_a_lock(away.store, away.dsn)
+    assert away.claim(need=True, have=2**60).verdict == "leader"
+
+
+def test_with_psycopg2_a_statement_that_is_given_up_is_cancelled_in_the_server(away: DjangoBench) -> None:
+    away.fetch()
+    with psycopg2_process() as store:
+        store.ask("use", away.dsn)
+        give_up_under_a_lock(store, away.dsn)
+        assert store.open(5.0).claim(KEY, claim_of(need=True, have=2**60)).verdict == "leader"
+
+
+def test_over_either_driver_a_database_without_an_encoding_serves(
+    postgres_dsn: str, make_alias: MakeAlias, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    with without_encoding(postgres_dsn) as dsn, psycopg2_process() as other:
+        bench = DjangoBench(dsn, make_alias)
+        other.ask("use", dsn)
+        row, claim = bench.lead()
+        theirs = other.open(5.0)
+        assert theirs.claim(KEY, claim_of()).verdict == "wait"
+        assert bench.publish(row, claim)
+        assert theirs.claim(KEY, claim_of()).etag == bench.claim().etag == '"one"'
+        theirs.close()
 
 
 def test_a_receiver_that_hangs_cannot_hold_a_connect_past_its_deadline(away: DjangoBench) -> None:

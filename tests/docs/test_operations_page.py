@@ -32,9 +32,10 @@ from skeldir_jwt_mw import (
     RefreshPolicy,
     Verifier,
     cli,
+    picture,
 )
 from skeldir_jwt_mw.commands import group
-from skeldir_jwt_mw.migrate import migrate, provision
+from skeldir_jwt_mw.migrate import exposed, migrate, provision
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
 PAGE = text_of("docs/operations.md")
@@ -180,6 +181,28 @@ def test_without_insert_an_issuer_needs_its_row(database: str, role: str, make: 
     assert worker.ready
 
 
+# -- default privileges ------------------------------------------------------------------------------------
+
+
+def test_what_default_privileges_gave_away_is_taken_back_by_the_statements_of_the_page(
+    new_database: Callable[[], str],
+) -> None:
+    database = new_database()
+    (statements,) = blocks(section(PAGE, "Default privileges"), "sql")
+    stem = conninfo_to_dict(database)["dbname"]
+    roles = [f"{stem}_{name}" for name in ("anon", "authenticated")]
+    for name in roles:
+        change(database, f"CREATE ROLE {name}; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {name}")
+    try:
+        migrate(database)
+        assert {one.role for one in exposed(database)} == set(roles)
+        change(database, re.sub(r"\b(anon|authenticated)\b", rf"{stem}_\1", statements))
+        assert exposed(database) == []
+    finally:
+        for name in roles:
+            change(database, f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
 # -- task workers ------------------------------------------------------------------------------------------
 
 (TASKS,) = blocks(section(PAGE, "Task workers"), "python")
@@ -275,6 +298,16 @@ def test_the_fields_of_the_status_are_told(pg_dsn: str, make: MakeVerifier) -> N
     assert [code_in(row["field"])[0] for row in rows] == list(status)
     gate = next(row for row in rows if code_in(row["field"]) == ["gate"])
     assert set(code_in(gate["meaning"])) == set(status["gate"])
+
+
+def test_what_the_command_shows_of_a_row_is_told_with_every_trouble(pg_dsn: str, make: MakeVerifier) -> None:
+    verifier = make(pg_dsn)
+    (status,) = picture.statuses(verifier, picture.look(verifier)).values()
+    rows = next(table for table in tables(PAGE) if "shown" in table[0])
+    assert [code_in(row["shown"])[0] for row in rows] == list(status)
+    told = {code_in(row["trouble"])[0] for row in next(t for t in tables(PAGE) if "trouble" in t[0])}
+    names = ("NOT_SHARED", "NO_ROW", "NO_KEYS", "STRANGER", "FORGED", "EXPIRED", "NONE_FITS")
+    assert told == {getattr(picture, name) for name in names}
 
 
 def test_every_reason_of_a_503_is_told() -> None:
@@ -465,8 +498,10 @@ def test_the_exit_codes_are_those_of_the_page(
     away = {"SKELDIR_JWT_DATABASE_URL": NOWHERE}
     assert run("migrate") == 0
     assert run("seal-key") == 0
-    assert run("status") == 0
+    assert run("status") == 3  # nobody has asked for keys yet
+    assert run("explain", idp.token()) == 3
     assert run("refresh") == 0
+    assert run("status") == 0
     assert run("verify", idp.token()) == 0
     assert run("verify", idp.token(expires_in=-600)) == 1
     assert run("explain", "rubbish") == 1

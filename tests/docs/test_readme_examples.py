@@ -26,6 +26,8 @@ from starlette.routing import Route
 import skeldir_jwt_mw.asgi
 import skeldir_jwt_mw.wsgi
 from skeldir_jwt_mw import Issuer, RefreshPolicy, Verifier, current_token
+from skeldir_jwt_mw.core.effects import Content
+from skeldir_jwt_mw.core.seal import Sealer
 from skeldir_jwt_mw.sources import CallableSource, FetchFailed, StaticSource
 from skeldir_jwt_mw.testing import SigningKey, mint
 
@@ -127,11 +129,36 @@ def bearer(raw: str) -> tuple[str, str]:
 # -- the examples ------------------------------------------------------------------------------------------
 
 
+OLD, NEW = bytes(range(32)), bytes(range(100, 140))
+
+
+def written(*keys: bytes) -> str:
+    return ",".join(b64encode(key).decode() for key in keys)
+
+
+# What the pages say may stand in the variable, and the keys that are meant.
+SEAL_KEYS: Mapping[str, tuple[str, tuple[bytes, ...]]] = {
+    "old": (written(OLD), (OLD,)),
+    "old,new": (written(OLD, NEW), (OLD, NEW)),
+    "new,old": (written(NEW, OLD), (NEW, OLD)),
+    "new": (written(NEW), (NEW,)),
+    "none": ("none", ()),
+}
+
+
+@pytest.fixture(params=SEAL_KEYS)
+def seal_keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, ...]:
+    """The variable in one of its documented forms."""
+    text, keys = SEAL_KEYS[request.param]
+    monkeypatch.setenv("SKELDIR_JWT_SEAL_KEYS", text)
+    return keys
+
+
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the README's lines before the examples have set up."""
     monkeypatch.setenv("SKELDIR_JWT_DATABASE_URL", "postgresql://app@db/app")
-    monkeypatch.setenv("SKELDIR_JWT_SEAL_KEYS", b64encode(bytes(range(32))).decode())
+    monkeypatch.setenv("SKELDIR_JWT_SEAL_KEYS", written(OLD))
     return {"app": starlette_app()}
 
 
@@ -146,6 +173,29 @@ def test_the_asgi_example_serves_verified_requests(scene: dict[str, Any]) -> Non
     assert (exempt.status, json.loads(exempt.body)) == (200, {"sub": None})
     reads = ask_asgi(scene["app"], "/reading", (bearer(token(scope="orders:read")),))
     assert json.loads(reads.body) == {"scopes": ["orders:read"], "name": "user-1"}
+
+
+def test_the_example_takes_every_documented_form_of_the_seal_keys(
+    scene: dict[str, Any], seal_keys: tuple[bytes, ...]
+) -> None:
+    exec(ASGI_EXAMPLE, scene)
+    sealer = scene["verifier"]._setup.sealer
+    content = Content(generation=1, fetched_us=1, expires_us=2, etag=None, last_modified=None, payload=b"{}")
+    for key in seal_keys:  # rows of every worker that is up to date with one of them are accepted
+        assert sealer.inspect("row", content, Sealer([key]).seal("row", content)) == "good"
+    assert sealer.seal("row", content) == Sealer(seal_keys).seal("row", content)
+
+
+def programs() -> list[Path]:
+    return [*PAGES, *sorted(ROOT.glob("example_apps/**/*.py")), *sorted(ROOT.glob("example_apps/**/*.md"))]
+
+
+@pytest.mark.parametrize("page", programs(), ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_no_page_reads_seal_keys_in_a_way_of_its_own(page: Path) -> None:
+    """Nothing but the library's own reader knows that there may be several."""
+    text = page.read_text(encoding="utf-8")
+    assert "b64decode" not in text
+    assert not re.search(r"\[[^\]\n]*environ\W[^\n]*SEAL_KEYS", text)  # the whole text as one key of a list
 
 
 def test_the_wsgi_example_serves_verified_requests(scene: dict[str, Any]) -> None:

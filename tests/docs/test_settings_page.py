@@ -23,6 +23,7 @@ from skeldir_jwt_mw import (
     Verifier,
     asgi,
     environment,
+    setting_names,
     settings,
     wsgi,
 )
@@ -50,7 +51,9 @@ def parameters_of(*callables: Callable[..., Any]) -> dict[str, inspect.Parameter
     return found
 
 
-PARAMETERS = parameters_of(PostgresStore, Verifier, Issuer, asgi.JWTMiddleware, wsgi.JWTMiddleware)
+PARAMETERS = parameters_of(
+    JWKSUrlSource, PostgresStore, Verifier, Issuer, asgi.JWTMiddleware, wsgi.JWTMiddleware
+)
 
 
 def default_of(setting: str) -> Any:
@@ -66,7 +69,7 @@ def default_of(setting: str) -> Any:
 
 
 def test_every_setting_has_one_row_and_every_row_is_a_setting() -> None:
-    assert sorted(code_in(row["setting"])[0] for row in ROWS) == sorted(settings._ALL)
+    assert sorted(code_in(row["setting"])[0] for row in ROWS) == sorted(setting_names.ALL)
 
 
 @pytest.mark.parametrize("setting", BY_SETTING)
@@ -117,7 +120,7 @@ def test_no_page_speaks_of_a_variable_that_is_none(page: Any) -> None:
 
 def test_the_settings_of_a_section_are_the_arguments_of_its_object() -> None:
     issuer = {name.upper() for name in inspect.signature(Issuer).parameters}
-    assert settings_in("Issuer") == issuer | {"ISSUERS"}
+    assert settings_in("Issuer") == issuer | {"ISSUERS", *setting_names.SOURCE}
     assert settings_in("Refresh policy") == {field.name.upper() for field in fields(RefreshPolicy)}
     middleware = {name.upper() for name in parameters_of(asgi.JWTMiddleware, wsgi.JWTMiddleware)}
     assert settings_in("Middleware") == middleware - {"APP", "VERIFIER"} | {"DATABASE", "USER_RESOLVER"}

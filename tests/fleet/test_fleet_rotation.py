@@ -225,8 +225,9 @@ def role(scene: Scene, *privileges: str) -> Iterator[str]:
 
 def test_a_role_that_may_only_read_and_update_works_once_rows_are_provisioned(scene: Scene) -> None:
     columns = (
-        "abandoned_count, backoff_until, claimed_at, consecutive_failures, etag, expires_at,"
-        " failure_event_count, fence, fetch_attempt_count, fetched_at, floor_until, generation, last_error,"
+        "abandoned_count, backoff_set_at, backoff_until, claimed_at, consecutive_failures, etag, expires_at,"
+        " failure_event_count, fence, fetch_attempt_count, fetched_at, floor_set_at, floor_until, generation,"
+        " last_error,"
         " last_modified, last_refresh_reason, lease_owner, lease_until, next_refresh_at, payload,"
         " refresh_event_count, seal"
     )

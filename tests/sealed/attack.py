@@ -36,7 +36,8 @@ ATTACKER = SigningKey.generate(kid="attacker")
 AHEAD = "generation = fence + 1000, fence = fence + 1000"
 CONTENT = (
     "payload, seal, etag, last_modified, generation, fetched_at, next_refresh_at, expires_at, fence,"
-    " lease_owner, claimed_at, lease_until, floor_until, backoff_until, consecutive_failures"
+    " lease_owner, claimed_at, lease_until, floor_until, floor_set_at, backoff_until,"
+    " backoff_set_at, consecutive_failures"
 )
 
 

@@ -169,7 +169,7 @@ SEALS: dict[str, Tamper] = {
     "the good seal": seal(lambda good: good),
     "the seal twice": seal(lambda good: good * 2),
     "a seal in hex": seal(lambda good: good.hex().encode()),
-    "a seal of 1 MiB": seal(lambda good: good + bytes(HUGE)),
+    "a seal of 256 octets": seal(lambda good: good + bytes(256 - len(good))),
     "the last bit of the seal": sets(f"seal = set_byte(seal, 40, get_byte(seal, 40) # 1), {AHEAD}"),
     "the last bit of the seal, in place": sets("seal = set_byte(seal, 40, get_byte(seal, 40) # 1)"),
     "sealed with a key of their own": sealed_with_a_key_of_their_own,
@@ -257,8 +257,8 @@ TEXTS: dict[str, Tamper] = {
     "no ETag": sets(f"etag = NULL, {AHEAD}"),
     "an empty ETag": sets(f"etag = '', {AHEAD}"),
     "an ETag with a header in it": sets(f"etag = E'\"x\"\\r\\nX-Injected: 1', {AHEAD}"),
-    "an ETag of 1 MiB": sets(f"etag = repeat('x', {HUGE}), {AHEAD}"),
-    "an error of 1 MiB": sets(f"last_error = repeat('x', {HUGE}), consecutive_failures = 1"),
+    "an ETag of 1 KiB": sets(f"etag = repeat('x', 1024), {AHEAD}"),
+    "an error of 1 KiB": sets("last_error = repeat('x', 1024), consecutive_failures = 1"),
     "an error that steers terminals": sets("last_error = E'\\x1b[2J\\x1b]0;pwned\\x07'"),
     "a reason that nobody has": sets("last_refresh_reason = E'\\x1b[2J; DROP TABLE x'"),
 }
@@ -274,6 +274,14 @@ DEADLINES: dict[str, Tamper] = {
     "a lease of nobody that has ended": sets("lease_owner = gen_random_uuid(), lease_until = '-infinity'"),
     "a lease without owner": sets("lease_owner = NULL, lease_until = 'infinity'"),
     "an endless floor": sets("floor_until = 'infinity'"),
+    "an endless floor since always": sets("floor_until = 'infinity', floor_set_at = '-infinity'"),
+    "an endless floor set at the end of time": sets("floor_until = 'infinity', floor_set_at = 'infinity'"),
+    "a floor from the future": sets(
+        "floor_until = now() + interval '2 h', floor_set_at = now() + interval '2 h'"
+    ),
+    "a backoff from the future": sets(
+        "backoff_until = now() + interval '2 h', backoff_set_at = now() + interval '2 h'"
+    ),
     "a floor of an hour": sets("floor_until = now() + interval '1 hour'"),
     "an endless backoff": sets("backoff_until = 'infinity', consecutive_failures = 2147483647"),
     "a backoff of two hours": sets("backoff_until = now() + interval '2 hours', consecutive_failures = 9"),
@@ -322,6 +330,11 @@ ALL: dict[str, Tamper] = {
 # What the schema itself refuses, so that no verifier ever meets it.
 REFUSED_BY_THE_TABLE: dict[str, Tamper] = {
     "a document beyond 256 KiB": sets("payload = %s", bytes(262_145)),
+    "a seal of 1 MiB": sets(f"seal = repeat('x', {HUGE})::bytea"),
+    "an ETag of 1 MiB": sets(f"etag = repeat('x', {HUGE}), {AHEAD}"),
+    "a Last-Modified of 1 MiB": sets(f"last_modified = repeat('x', {HUGE}), {AHEAD}"),
+    "an error of 1 MiB": sets(f"last_error = repeat('x', {HUGE}), consecutive_failures = 1"),
+    "a reason of 1 MiB": sets(f"last_refresh_reason = repeat('x', {HUGE})"),
     "a generation above the fence": sets("generation = fence + 1"),
     "no generation": sets("generation = NULL"),
     "no fence": sets("fence = NULL"),
@@ -332,6 +345,8 @@ REFUSED_BY_THE_TABLE: dict[str, Tamper] = {
     "no claim time": sets("claimed_at = NULL"),
     "no floor": sets("floor_until = NULL"),
     "no backoff": sets("backoff_until = NULL"),
+    "no moment of the floor": sets("floor_set_at = NULL"),
+    "no moment of the backoff": sets("backoff_set_at = NULL"),
     "no failures": sets("consecutive_failures = NULL"),
     "no counter": sets("refresh_event_count = NULL"),
     "the row twice": does(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from attack import Attack, error_of, until
+from psycopg.conninfo import make_conninfo
 from test_interference import rewriting
 
 from skeldir_jwt_mw import deadline, refresher, verifier
@@ -18,7 +19,15 @@ from skeldir_jwt_mw.errors import MAX_RETRY_AFTER
 
 TABLE = "public.jwt_verification_cache"
 TIMES = ("fetched_at", "next_refresh_at", "expires_at", "claimed_at", "lease_until")
-UNSEALED_TIMES = ("next_refresh_at", "claimed_at", "lease_until", "floor_until", "backoff_until")
+UNSEALED_TIMES = (
+    "next_refresh_at",
+    "claimed_at",
+    "lease_until",
+    "floor_until",
+    "floor_set_at",
+    "backoff_until",
+    "backoff_set_at",
+)
 
 
 class Clock:
@@ -53,9 +62,9 @@ STALLS: dict[str, tuple[str, float]] = {
         "lease_owner = gen_random_uuid(), claimed_at = now(), lease_until = now() + interval '60 s'",
         60.0,
     ),
-    "floor": ("claimed_at = now(), floor_until = now() + interval '60 s'", 60.0),
+    "floor": ("floor_set_at = now(), floor_until = now() + interval '60 s'", 60.0),
     "backoff": (
-        "claimed_at = now(), backoff_until = now() + interval '3700 s', consecutive_failures = 9",
+        "backoff_set_at = now(), backoff_until = now() + interval '3700 s', consecutive_failures = 9",
         3700.0,
     ),
 }
@@ -115,7 +124,7 @@ def test_known_keys_serve_until_max_stale_and_not_longer_while_refreshes_are_den
     attack = stage(**times)
     worker = attack.running[0]
     denial = (
-        f"UPDATE {TABLE} SET claimed_at = now(), backoff_until = now() + interval '1 h',"
+        f"UPDATE {TABLE} SET backoff_set_at = now(), backoff_until = now() + interval '1 h',"
         " consecutive_failures = 5 WHERE source_key = %(ours)s"
     )
     with rewriting(attack, denial) as rounds:
@@ -159,3 +168,26 @@ def test_r55_an_expiry_that_was_put_off_is_not_believed_by_who_would_wait_longer
     assert error_of(cold, attack.good) is not None
     assert attack.status_of(patient)["expires"] < 2.0
     until(lambda: error_of(patient, attack.good) is not None, within=5.0)
+
+
+CLOCK_OF_THEIRS = """
+CREATE SCHEMA theirs;
+CREATE FUNCTION theirs.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+    AS $$SELECT pg_catalog.clock_timestamp() - interval '1 hour'$$;
+GRANT USAGE ON SCHEMA theirs TO PUBLIC;
+"""
+
+
+@pytest.mark.parametrize("path", ["theirs,public", "theirs,pg_catalog,public"])
+def test_a_clock_of_the_adversarys_does_not_bring_an_expired_row_back(
+    stage: Callable[..., Attack], path: str
+) -> None:
+    attack = stage(refresh_interval=0.5, max_stale=2.0, wait_budget=0.1)
+    attack.idp.down()
+    until(lambda: error_of(attack.running[0], attack.good) is not None)
+    attack.database.execute(CLOCK_OF_THEIRS)
+    try:
+        dsn = make_conninfo(attack.dsn, options=f"-c search_path={path}")
+        assert error_of(attack.worker(dsn=dsn), attack.good) is not None
+    finally:
+        attack.database.execute("DROP SCHEMA theirs CASCADE")

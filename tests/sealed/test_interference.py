@@ -36,6 +36,7 @@ WHILE_ONE_FETCHES: dict[str, Tamper] = {
     ),
     "their row in its place": copies(CONTENT, theirs=True),
     "an older row in its place": copies(CONTENT, source="kept"),
+    "the floor's moment made the claim's": sets("floor_set_at = claimed_at"),
     "a backoff of ten hours": sets("backoff_until = now() + interval '10 hours', consecutive_failures = 99"),
 }
 
@@ -105,8 +106,8 @@ WITHOUT_END: dict[str, list[str]] = {
         f" lease_until = now() + interval '59 s' {OURS}"
     ],
     "floor and backoff": [
-        f"UPDATE {TABLE} SET claimed_at = now(), floor_until = now() + interval '59 s',"
-        f" backoff_until = now() + interval '1 h', consecutive_failures = 5 {OURS}"
+        f"UPDATE {TABLE} SET floor_set_at = now(), floor_until = now() + interval '59 s',"
+        f" backoff_set_at = now(), backoff_until = now() + interval '1 h', consecutive_failures = 5 {OURS}"
     ],
     "fences": [f"UPDATE {TABLE} SET fence = fence + 1 {OURS}"],
     "generations": [f"UPDATE {TABLE} SET generation = generation + 1, fence = fence + 1 {OURS}"],

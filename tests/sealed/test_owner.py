@@ -20,7 +20,9 @@ TIMES = (
     "claimed_at",
     "lease_until",
     "floor_until",
+    "floor_set_at",
     "backoff_until",
+    "backoff_set_at",
 )
 
 # A trigger that puts the attacker's document into whatever is published.
@@ -45,9 +47,11 @@ ALTER TABLE {TABLE} RENAME TO hidden;
 CREATE VIEW {TABLE} AS SELECT source_key, '\\x{THEIRS}'::bytea AS payload, seal, etag, last_modified,
     generation + 1 AS generation, fetched_at, next_refresh_at, expires_at, fence + 1 AS fence, lease_owner,
     claimed_at, lease_until, floor_until, backoff_until, consecutive_failures, last_error,
-    last_refresh_reason, fetch_attempt_count, refresh_event_count, failure_event_count, abandoned_count
-    FROM public.hidden;
+    last_refresh_reason, fetch_attempt_count, refresh_event_count, failure_event_count, abandoned_count,
+    floor_set_at, backoff_set_at FROM public.hidden;
 """
+NO_LIMITS = "DROP CONSTRAINT jwt_verification_cache_limits"
+HUGE = "repeat('x', 1048576)"
 CHANGES = {
     "a trigger that swaps what is published": TRIGGER,
     "a trigger that swallows writes": SWALLOW,
@@ -58,7 +62,9 @@ CHANGES = {
     " ALTER payload TYPE jsonb USING convert_from(payload, 'UTF8')::jsonb",
     "the seal as text": f"ALTER TABLE {TABLE} ALTER seal TYPE text USING encode(seal, 'hex')",
     "the ETag as bytes": f"ALTER TABLE {TABLE} ALTER etag TYPE bytea USING etag::bytea",
-    "the ETag as a number": f"ALTER TABLE {TABLE} ALTER etag TYPE int USING 7",
+    "the ETag as a number": f"ALTER TABLE {TABLE} {NO_LIMITS}, ALTER etag TYPE int USING 7",
+    "texts of a mebibyte": f"ALTER TABLE {TABLE} {NO_LIMITS}; UPDATE {TABLE} SET etag = {HUGE},"
+    f" last_modified = {HUGE}, last_error = {HUGE}, last_refresh_reason = {HUGE}, seal = {HUGE}::bytea",
     "the generation as text": f"ALTER TABLE {TABLE} DROP CONSTRAINT jwt_verification_cache_check,"
     " ALTER generation DROP DEFAULT, ALTER generation TYPE text",
     "the generation as a fraction": f"ALTER TABLE {TABLE} DROP CONSTRAINT jwt_verification_cache_check,"

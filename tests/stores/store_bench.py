@@ -10,11 +10,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from skeldir_jwt_mw.core.effects import Claim, Content, Fail, Publish, Read, Release, Row
 from skeldir_jwt_mw.core.row import Record
+from skeldir_jwt_mw.migrate import migrate
 from skeldir_jwt_mw.stores import MemoryStore, PostgresStore
 from skeldir_jwt_mw.stores.base import Session, Store
 
@@ -88,6 +90,22 @@ def isolated(dsn: str, isolation: str) -> str:
     """The database with another default for the isolation level."""
     setting = isolation.replace(" ", r"\ ")  # libpq splits options at spaces
     return make_conninfo(dsn, options=f"-c default_transaction_isolation={setting}")
+
+
+@contextmanager
+def without_encoding(dsn: str) -> Iterator[str]:
+    """A database of the same server that knows nothing of encodings, with the table in it."""
+    name = sql.Identifier("skeldir_sql_ascii_" + uuid.uuid4().hex[:8])
+    create = "CREATE DATABASE {} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL(create).format(name))
+    try:
+        made = make_conninfo(dsn, dbname=name.as_string().strip('"'))
+        migrate(made)
+        yield made
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 class Bench(ABC):

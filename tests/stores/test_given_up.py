@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import pq
 from store_bench import KEY, PostgresBench, claim_of, publish_of
 
 from skeldir_jwt_mw.core.effects import StoreContended, StoreUnavailable
@@ -59,7 +58,7 @@ def give_up(bench: PostgresBench, seconds: float = PATIENCE) -> str:
     session = bench.store.open(seconds)
     try:
         with pytest.raises((StoreUnavailable, StoreContended)) as caught:
-            session.claim(KEY, claim_of())
+            session.claim(KEY, claim_of(need=True, have=2**60))
         return str(caught.value)
     finally:
         session.close()
@@ -174,10 +173,6 @@ def test_an_old_libpq_asks_only_a_server_that_answers(pg_dsn: str, monkeypatch: 
         connection.close()
 
 
-def test_this_libpq_has_a_time_limit() -> None:
-    assert pq.version() >= 170000
-
-
 def hangs(conninfo: Callable[[], str], attempts: int) -> list[str]:
     """What attempts to connect are told, one after the other."""
     store = PostgresStore(conninfo)
@@ -242,10 +237,7 @@ def test_a_server_without_room_says_so_at_once() -> None:
         with psycopg.connect(app), pytest.raises(StoreContended, match="CONNECTION LIMIT"):
             PostgresStore(app).open(5.0).peek(KEY)
         plain = psycopg.conninfo.make_conninfo(server.dsn(), user="plain")
-        held = []
-        with pytest.raises(psycopg.OperationalError):
-            for _ in range(6):
-                held.append(psycopg.connect(plain))
+        held = [psycopg.connect(server.dsn()) for _ in range(6)]
         with pytest.raises(StoreContended, match="max_connections"):
             PostgresStore(plain).open(5.0).peek(KEY)
         for connection in held:

@@ -33,6 +33,7 @@ from skeldir_jwt_mw import (
     current_token,
     django,
     fastapi,
+    seal_keys_from_env,
     wsgi,
 )
 from skeldir_jwt_mw.authlib import BearerTokenValidator
@@ -148,9 +149,16 @@ def verifiers(key: bytes) -> list[Verifier]:
         ),
         Verifier(issuers(), store=PostgresStore(lambda: "postgresql://app@db/app"), seal_keys=[key]),
         Verifier(issuers(), store=DjangoStore("default", namespace="orders"), seal_keys=[key]),
+        Verifier(issuers(), store="postgresql://app@db/app", seal_keys="b2xk,bmV3"),
+        Verifier(issuers(), store="postgresql://app@db/app", seal_keys=seal_keys_from_env()),
         Verifier.from_env(),
         Verifier.from_env({"SKELDIR_JWT_ISSUER": "https://login.example.com/"}),
     ]
+
+
+def read_seal_keys() -> None:
+    assert_type(seal_keys_from_env(), tuple[bytes, ...] | None)
+    assert_type(seal_keys_from_env({"SKELDIR_JWT_SEAL_KEYS": "none"}), tuple[bytes, ...] | None)
 
 
 def use(verifier: Verifier, raw: str | bytes, scopes: Iterable[str]) -> VerifiedToken:

@@ -10,13 +10,22 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import certifi
 import pytest
 
+from skeldir_jwt_mw import Verifier, seal_keys_from_env
+from skeldir_jwt_mw._http import Guard
 from skeldir_jwt_mw.config import DURATIONS, Issuer, RefreshPolicy
+from skeldir_jwt_mw.core.effects import Content
+from skeldir_jwt_mw.core.seal import Sealer
 from skeldir_jwt_mw.environment import VARIABLES, database_url, singleflight_disabled
 from skeldir_jwt_mw.errors import ConfigurationError
+from skeldir_jwt_mw.rules import suggestion
+from skeldir_jwt_mw.setting_names import ALL
 from skeldir_jwt_mw.settings import Settings, load, parse_environ, parse_settings, require_seal_keys
+from skeldir_jwt_mw.sources import DiscoverySource, JWKSUrlSource, StaticSource
 from skeldir_jwt_mw.stores import MemoryStore, PostgresStore
+from skeldir_jwt_mw.testing import SigningKey
 
 URL = "https://login.example.com/"
 KEY = bytes(range(32))
@@ -161,7 +170,10 @@ def test_null_is_as_good_as_left_out_except_for_the_audience() -> None:
         ({}, "SKELDIR_JWT['ISSUER'] is missing"),
         ({"ISSUER": URL}, "SKELDIR_JWT['AUDIENCE'] is missing"),
         ({"ISSUER": "", "AUDIENCE": "a"}, "SKELDIR_JWT['ISSUER'] ('') must not be empty"),
-        ({**LEAST, "FLOR": 1}, "SKELDIR_JWT['FLOR'] is not a setting, did you mean 'FLOOR'; there are"),
+        (
+            {**LEAST, "FLOR": 1},
+            "SKELDIR_JWT['FLOR'] is not a setting, did you mean 'FLOOR'; docs/settings.md tells every",
+        ),
         ({**LEAST, "floor": 1}, "SKELDIR_JWT['floor'] is not a setting, did you mean 'FLOOR'"),
         ({**LEAST, 5: 1}, "SKELDIR_JWT[5] is not a setting"),
         ({**LEAST, "POLICY": {}}, "SKELDIR_JWT['POLICY'] is not a setting"),
@@ -358,7 +370,7 @@ def test_opting_out_of_seals_is_warned_about(caplog: pytest.LogCaptureFixture) -
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("keys", [KEY, "x" * 40, bytearray(KEY), 5, {KEY}])
+@pytest.mark.parametrize("keys", [KEY, bytearray(KEY), 5, {KEY}])
 def test_a_single_seal_key_is_not_a_sequence_of_them(keys: Any) -> None:
     text = refusal(lambda: require_seal_keys(keys, shared=True))
     assert text.startswith("seal_keys (***) must be a sequence")
@@ -387,6 +399,81 @@ def test_seal_keys_are_base64_in_variables(spelling: Callable[[bytes], bytes]) -
     assert parse_settings({**LEAST, "SEAL_KEYS": text.split(",")}).seal_keys == (OTHER_KEY, b"\xff\xfe" * 20)
 
 
+def sealed_with(*keys: bytes) -> list[bytes | None]:
+    return [Sealer([key]).seal("row", CONTENT) for key in keys]
+
+
+CONTENT = Content(generation=1, fetched_us=1, expires_us=2, etag=None, last_modified=None, payload=b"{}")
+WRITTEN = base64.b64encode(KEY).decode()
+OTHER_WRITTEN = base64.b64encode(OTHER_KEY).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (WRITTEN, (KEY,)),
+        (f"{WRITTEN},{OTHER_WRITTEN}", (KEY, OTHER_KEY)),
+        (f" {OTHER_WRITTEN} , {WRITTEN.rstrip('=')}\n", (OTHER_KEY, KEY)),
+        ("none", ()),
+    ],
+)
+def test_the_text_of_the_variable_is_read_alike_wherever_it_is_given(
+    text: str, keys: tuple[bytes, ...]
+) -> None:
+    assert seal_keys_from_env({"SKELDIR_JWT_SEAL_KEYS": text}) == keys
+    assert seal_keys_from_env({"SKELDIR_JWT_CONFIG": json.dumps({"SEAL_KEYS": text})}) == keys
+    assert parse_environ(environ(SEAL_KEYS=text)).seal_keys == keys
+    assert require_seal_keys(text, shared=False) == keys
+    issuer = Issuer(URL, audience="orders-api")
+    for verifier in (
+        Verifier(issuer, store="postgresql://db/app", seal_keys=text),
+        Verifier.from_env(environ(SEAL_KEYS=text, DATABASE_URL="postgresql://db/app")),
+    ):
+        found = [verifier._setup.sealer.inspect("row", CONTENT, seal) for seal in sealed_with(*keys)]
+        assert found == ["good"] * len(keys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WRITTEN + OTHER_WRITTEN,  # the comma is missing: all that is behind the padding would be lost
+        f"{WRITTEN};{OTHER_WRITTEN}",
+        f"{WRITTEN} {OTHER_WRITTEN}",
+        f"{WRITTEN},",
+        f"{WRITTEN},,{OTHER_WRITTEN}",
+        f"{WRITTEN}!",
+        f"'{WRITTEN}'",
+        "",
+    ],
+)
+def test_nothing_of_a_seal_key_s_text_is_left_over(text: str) -> None:
+    for read in (
+        lambda: seal_keys_from_env({"SKELDIR_JWT_SEAL_KEYS": text}),
+        lambda: require_seal_keys(text, shared=True),
+    ):
+        refused = refusal(read)
+        assert WRITTEN[:20] not in refused
+        assert refused.startswith(("SKELDIR_JWT_SEAL_KEYS", "seal_keys (entry"))
+
+
+def test_the_process_s_environment_is_what_is_read_where_none_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SKELDIR_JWT_SEAL_KEYS", raising=False)
+    assert seal_keys_from_env() is None
+    monkeypatch.setenv("SKELDIR_JWT_SEAL_KEYS", WRITTEN)
+    monkeypatch.setenv("SKELDIR_JWT_ISSUER", URL)
+    monkeypatch.setenv("SKELDIR_JWT_AUDIENCE", "orders-api")
+    assert seal_keys_from_env() == (KEY,)
+    assert list(Verifier.from_env().status()) == [URL]
+
+
+def test_other_settings_are_no_concern_of_the_seal_keys() -> None:
+    assert seal_keys_from_env({"SKELDIR_JWT_SEAL_KEYS": WRITTEN, "SKELDIR_JWT_NONSENSE": "1"}) == (KEY,)
+    both = {"SKELDIR_JWT_SEAL_KEYS": WRITTEN, "SKELDIR_JWT_CONFIG": '{"SEAL_KEYS": "none"}'}
+    assert "both set" in refusal(lambda: seal_keys_from_env(both))
+
+
 def test_none_opts_out_of_seal_keys() -> None:
     assert parse_environ(environ(SEAL_KEYS="None")).seal_keys == ()
     assert parse_environ(environ()).seal_keys is None
@@ -403,6 +490,229 @@ def test_no_secret_is_shown_by_settings() -> None:
     made = parse_settings({**LEAST, "DATABASE_URL": "postgresql://app:hunter2@db/app", "SEAL_KEYS": [KEY]})
     assert "hunter2" not in repr(made)
     assert repr(KEY) not in repr(made)
+
+
+# -- mistakes that can be seen at the start -------------------------------------------------------
+
+
+ISSUED = Issuer(URL, audience="orders-api")
+WELL_KNOWN = f"{URL}.well-known/openid-configuration"
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Verifier(ISSUED, store=PostgresStore), 'write PostgresStore("postgresql://...")'),
+        (lambda: Verifier(ISSUED, store=MemoryStore), "store is the class MemoryStore; write MemoryStore()"),
+        (lambda: Verifier(ISSUED, store="mysql://app:hunter2@db/app"), "store "),
+        (
+            lambda: Verifier(ISSUED, store={"dsn": "hunter2"}),
+            "store (of type dict) must be a connection string",
+        ),
+        (lambda: Verifier(ISSUED, store=lambda: "hunter2"), "store (of type function) must be"),
+        (
+            lambda: Verifier(ISSUED, policy={"floor": 1.0}),
+            "policy (dict) must be a RefreshPolicy; write policy=RefreshPolicy(floor=1.0)",
+        ),
+        (lambda: Verifier(ISSUED, policy={"FLOOR": 1}), "write policy=RefreshPolicy(floor=1)"),
+        (lambda: Verifier(ISSUED, policy=RefreshPolicy), "write policy=RefreshPolicy()"),
+        (lambda: Verifier(ISSUED, policy="lease"), "policy (str) must be a RefreshPolicy"),
+        (
+            lambda: Verifier(URL),
+            "must be an Issuer and not a string: write Issuer('https://login.example.com/'",
+        ),
+        (lambda: Issuer(WELL_KNOWN, audience="a"), "write what stands before /.well-known"),
+        (lambda: Issuer(f"{WELL_KNOWN}/", audience="a"), "write what stands before /.well-known"),
+        (
+            lambda: Issuer("https://x/.well-known/oauth-authorization-server", audience="a"),
+            "write what stands before /.well-known",
+        ),
+        (lambda: Issuer(WELL_KNOWN, audience="a", jwks_url=URL), "write what stands before /.well-known"),
+        (lambda: Issuer(URL, audience="a", jwks_url=WELL_KNOWN), "is the address of the discovery document"),
+        *(
+            (
+                lambda url=url: Issuer(url, audience="a", allow_http=True),
+                "also needs allow_private_hosts=True",
+            )
+            for url in (
+                "http://localhost:8080/realms/x",
+                "http://LOCALHOST/",
+                "http://idp.localhost./",
+                "http://127.0.0.1:1",
+                "http://[::1]/",
+                "http://192.168.7.7/",
+                "https://localhost/",
+                "https://127.9.9.9/",
+            )
+        ),
+        (
+            lambda: Issuer("x", audience="a", jwks_url="http://localhost/keys", allow_http=True),
+            "jwks_url ('http://localhost/keys') is on a private host: it also needs allow_private_hosts=True",
+        ),
+        (
+            lambda: parse_settings({**LEAST, "STORE": PostgresStore}),
+            "SKELDIR_JWT['STORE'] is the class PostgresStore; write",
+        ),
+        (
+            lambda: parse_settings({**LEAST, "STORE": "mysql://app:hunter2@db/app"}).verifier(),
+            "SKELDIR_JWT['STORE'] ",
+        ),
+        (
+            lambda: Guard(AnyVerifier(), exempt=["/docs/*"]),
+            "no patterns: write '/docs/' for every path below it",
+        ),
+        (lambda: Guard(AnyVerifier(), exempt=["/*"]), "no patterns: name each path"),
+        (lambda: Guard(AnyVerifier(), exempt=["/users/{id}/avatar"]), "write '/users/' for every path below"),
+        (lambda: Guard(AnyVerifier(), exempt=["/users/<int:id>"]), "no patterns: write '/users/'"),
+        (lambda: Guard(AnyVerifier(), exempt=["/docs?page=1"]), "no patterns"),
+        (lambda: Guard(AnyVerifier(), exempt=["/docs$"]), "no patterns"),
+        (
+            lambda: Guard(settings=parse_environ(environ(EXEMPT="/a,/docs/*"))),
+            "('/docs/*') must hold paths and no patterns: write '/docs/'",
+        ),
+    ],
+)
+def test_what_can_only_be_a_mistake_is_refused_and_what_to_write_is_said(make: Any, text: str) -> None:
+    refused = refusal(make)
+    assert text in refused
+    assert "hunter2" not in refused
+
+
+def test_a_store_may_be_a_connection_string() -> None:
+    verifier = Verifier(ISSUED, store="postgresql://app:hunter2@db/app", seal_keys=[KEY])
+    assert isinstance(verifier.store, PostgresStore)
+    made = parse_settings({**LEAST, "STORE": "host=db dbname=app", "NAMESPACE": "orders", "SEAL_KEYS": [KEY]})
+    store = made.verifier().store
+    assert isinstance(store, PostgresStore)
+    assert store.namespace == "orders"
+    beside = {**LEAST, "STORE": "host=db", "DATABASE_URL": "host=db"}
+    assert "contradict" in refusal(lambda: parse_settings(beside))
+
+
+def test_private_hosts_are_fine_with_leave_and_where_nothing_is_fetched() -> None:
+    Issuer("http://localhost:8080/", audience="a", allow_http=True, allow_private_hosts=True)
+    Issuer("https://localhost/", audience="a", allow_private_hosts=True)
+    Issuer("http://localhost/", audience="a", jwks_url=URL)
+
+
+# -- names that are none, and those at home elsewhere -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ISSUR", ", did you mean 'SKELDIR_JWT_ISSUER';"),
+        ("FLOOR", ", did you mean 'SKELDIR_JWT_FLOOR_SECONDS';"),
+        ("LEEWAY", ", did you mean 'SKELDIR_JWT_LEEWAY_SECONDS';"),
+        ("SEALKEYS", ", did you mean 'SKELDIR_JWT_SEAL_KEYS';"),
+        ("REQUIRE", ", did you mean 'SKELDIR_JWT_REQUIRED';"),
+        ("TOKEN_TYPES", ": TOKEN_TYPES has no variable; give it in SKELDIR_JWT_CONFIG, as in "),
+        ("CLAIMS", ': CLAIMS has no variable; give it in SKELDIR_JWT_CONFIG, as in {"CLAIMS": …};'),
+        ("EXEMPT_PREFLIGHT", ": EXEMPT_PREFLIGHT has no variable; give it in SKELDIR_JWT_CONFIG"),
+        ("USER_RESOLVER", ": USER_RESOLVER is given in Python alone, or in a Django project's SKELDIR_JWT;"),
+        ("STORE", ": STORE is given in Python alone"),
+        ("DATABASE", ": DATABASE is for Django's settings; here it is SKELDIR_JWT_DATABASE_URL;"),
+        ("CLIENT_CERT", ": client_cert is an option of JWKSUrlSource and DiscoverySource"),
+        # No guess at all is better than one that does something else.
+        ("REQUIRED_SCOPES", ";"),
+        ("CLAIM_NAMES", ";"),
+        ("OPTIONAL", ";"),
+        ("SECRET", ";"),
+        ("MAX_AGE", ";"),
+        ("DEBUG", ";"),
+    ],
+)
+def test_a_variable_that_is_none_leads_to_the_right_one_or_to_none(name: str, said: str) -> None:
+    text = refusal(lambda: parse_environ(environ(**{name: "x"})))
+    assert text.startswith(f"SKELDIR_JWT_{name} is not a setting{said}")
+    assert len(text) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("SKELDIR_JWT_FLOOR_SECONDS", ", did you mean 'FLOOR';"),
+        ("SKELDIR_JWT_ISSUER", ", did you mean 'ISSUER';"),
+        ("floor", ", did you mean 'FLOOR';"),
+        ("FLOOR_SECONDS", ", did you mean 'FLOOR';"),
+        ("POLICY", ": the fields of RefreshPolicy stand beside the others, such as 'FLOOR';"),
+        ("HEADERS", ": headers is an option of JWKSUrlSource and DiscoverySource"),
+        ("REQUIRED_SCOPES", ";"),
+    ],
+)
+def test_a_name_in_the_dict_that_is_none_leads_to_the_right_one_or_to_none(name: str, said: str) -> None:
+    text = refusal(lambda: parse_settings({**LEAST, name: 1}))
+    assert text.startswith(f"SKELDIR_JWT[{name!r}] is not a setting{said}")
+
+
+def test_a_setting_of_the_whole_has_no_place_in_an_issuer() -> None:
+    text = refusal(lambda: parse_settings({"ISSUERS": [{**LEAST, "FLOOR": 1}]}))
+    assert "FLOOR is a setting of the whole, beside ISSUERS and not in one of them" in text
+
+
+def test_a_suggestion_is_near_or_there_is_none() -> None:
+    names = [name for name in ALL if len(name) > 3]
+    for name in names:
+        swapped = name[:1] + name[2] + name[1] + name[3:]
+        others = [other for other in names if other != name]
+        for slip in (name[:-1], name + "X", swapped):
+            found = suggestion(slip, names)
+            assert found in ("", f", did you mean {name!r}") or slip in names, (slip, found)
+        if (found := suggestion(name, others)) != "":
+            assert name in ("ISSUER", "ISSUERS", "SOURCE", "RESOURCE"), (name, found)
+
+
+# -- variables of the middleware and of the source ---------------------------------------------------
+
+
+def test_the_middleware_has_variables() -> None:
+    made = parse_environ(environ(REQUIRED="false", EXEMPT="/healthz, /docs/", REALM="orders"))
+    assert made.middleware_options() == {
+        "required": False,
+        "exempt": ("/healthz", "/docs/"),
+        "realm": "orders",
+    }
+    twice = environ(REALM="orders", CONFIG='{"REALM": "x"}')
+    assert "both set" in refusal(lambda: parse_environ(twice))
+
+
+@pytest.mark.parametrize("jwks_url", [None, "https://login.example.com/keys"])
+def test_ca_file_and_proxy_reach_the_source_and_the_row_stays_the_same(jwks_url: str | None) -> None:
+    urls = {} if jwks_url is None else {"JWKS_URL": jwks_url}
+    reach = {"CA_FILE": certifi.where(), "PROXY": "http://proxy.example.com:3128"}
+    (issuer,) = parse_environ(environ(**urls, **reach)).issuers
+    assert isinstance(issuer.source, DiscoverySource if jwks_url is None else JWKSUrlSource)
+    plain = Verifier.from_env(environ(**urls))
+    proxied = Verifier.from_env(environ(**urls, **reach))
+    assert plain.source_keys() == proxied.source_keys()
+    one, other = parse_settings(
+        {"ISSUERS": [{**LEAST, **urls, **reach}, {"ISSUER": "https://x.example.com/", "AUDIENCE": "a"}]}
+    ).issuers
+    assert one.source is not None
+    assert other.source is None
+    entries = [{**LEAST, **urls}, Issuer("https://x.example.com/", audience="a")]
+    for one in parse_settings({"ISSUERS": entries, **reach}).issuers:
+        assert one.source is not None  # what stands beside ISSUERS is for each of them
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"CA_FILE": "/no/such/file.pem"}, "SKELDIR_JWT['CA_FILE'] "),
+        ({"PROXY": "proxy:3128"}, "SKELDIR_JWT['PROXY'] "),
+        (
+            {"PROXY": "http://proxy:3128", "SOURCE": StaticSource({"keys": [SigningKey.generate().jwk()]})},
+            "contradict each other",
+        ),
+        ({"ISSUERS": [LEAST], "PROXY": "proxy:3128"}, "SKELDIR_JWT['PROXY'] "),
+        ({"ISSUERS": [{**LEAST, "PROXY": "proxy:3128"}]}, "SKELDIR_JWT['ISSUERS'][0]['PROXY'] "),
+    ],
+)
+def test_a_ca_file_or_a_proxy_that_cannot_be_is_called_what_the_user_called_it(
+    given: dict[str, Any], text: str
+) -> None:
+    least = {} if "ISSUERS" in given else LEAST
+    assert text in refusal(lambda: parse_settings({**least, **given}))
 
 
 # -- variables -----------------------------------------------------------------------------------
@@ -490,10 +800,14 @@ def test_an_older_name_is_the_one_in_error_texts() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("ISUER", "x", "SKELDIR_JWT_ISUER is not a setting, did you mean 'SKELDIR_JWT_ISSUER'; there are"),
+        (
+            "ISUER",
+            "x",
+            "SKELDIR_JWT_ISUER is not a setting, did you mean 'SKELDIR_JWT_ISSUER'; docs/settings.md",
+        ),
         ("FLOOR", "5", "SKELDIR_JWT_FLOOR is not a setting, did you mean 'SKELDIR_JWT_FLOOR_SECONDS'"),
         ("issuer", "x", "SKELDIR_JWT_issuer is not a setting, did you mean 'SKELDIR_JWT_ISSUER'"),
-        ("REQUIRED", "1", "SKELDIR_JWT_REQUIRED is not a setting"),
+        ("REQUIRED", "maybe", "SKELDIR_JWT_REQUIRED ('maybe') must be one of 1, true, yes, on"),
         ("FLOOR_SECONDS", "5s", "SKELDIR_JWT_FLOOR_SECONDS ('5s') must be a number of seconds"),
         ("FLOOR_SECONDS", "-1", "SKELDIR_JWT_FLOOR_SECONDS ('-1') must be a number of seconds"),
         ("FLOOR_SECONDS", "nan", "SKELDIR_JWT_FLOOR_SECONDS ('nan') must be a number of seconds"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from skeldir_jwt_mw.django import conf
+from skeldir_jwt_mw.printable import printable
 from skeldir_jwt_mw.report import EXPECTED, MISCONFIGURED, exit_of, printed
 from skeldir_jwt_mw.verifier import Verifier
 
@@ -31,7 +33,7 @@ class OperatorCommand(BaseCommand, ABC):
         try:
             self.operate(conf.verifier(), as_json=as_json)
         except ImproperlyConfigured as error:
-            raise CommandError(str(error), returncode=MISCONFIGURED) from None
+            raise CommandError(printable(error), returncode=MISCONFIGURED) from None
         except EXPECTED as error:
             code, text = exit_of(error)
             raise CommandError(text, returncode=code) from None
@@ -40,6 +42,6 @@ class OperatorCommand(BaseCommand, ABC):
     def operate(self, verifier: Verifier, *, as_json: bool) -> None:
         """What the command does."""
 
-    def show(self, verifier: Verifier, *, as_json: bool) -> None:
-        """Print the verifier's status."""
-        self.stdout.write(printed(verifier.status(), as_json=as_json))
+    def show(self, status: Mapping[str, Any], *, as_json: bool) -> None:
+        """Print what is known per issuer."""
+        self.stdout.write(printed(status, as_json=as_json))

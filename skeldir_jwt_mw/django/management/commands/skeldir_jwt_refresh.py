@@ -14,4 +14,4 @@ class Command(OperatorCommand):
     def operate(self, verifier: Verifier, *, as_json: bool) -> None:
         """Refresh every issuer and show what is in use then."""
         verifier.refresh()
-        self.show(verifier, as_json=as_json)
+        self.show(verifier.status(), as_json=as_json)
