@@ -14,7 +14,7 @@ class SkeldirJWTConfig(AppConfig):
     verbose_name = "JWT verification"
 
     def ready(self) -> None:
-        """Register the checks, what `migrate` says at its end, and the API's description where there is one."""
+        """Register the checks, what `migrate` says at its end, and the API's description if there is one."""
         from . import checks  # noqa: F401
         from .schema import tell_exposures
 

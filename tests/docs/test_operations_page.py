@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
+import types
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -393,13 +394,24 @@ def test_services_with_other_seal_keys_need_namespaces(
 # -- start and probes --------------------------------------------------------------------------------------
 
 
-def test_the_readiness_probe_asks_for_keys_until_they_are_there(
+def test_probes_only_read_and_the_worker_looks_for_keys_by_itself(
     pg_dsn: str, make: MakeVerifier, idp: LoopbackIssuer
 ) -> None:
     from starlette.responses import Response
 
     verifier = make(pg_dsn)
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        """The first time the provider comes back, the second time the worker ends."""
+        pauses.append(seconds)
+        if len(pauses) > 1:
+            raise asyncio.CancelledError
+        idp.up()
+        change(pg_dsn, "UPDATE public.jwt_verification_cache SET backoff_until = 'epoch'")
+
     scene: dict[str, Any] = {"verifier": verifier, "Response": Response, "JWTError": JWTError}
+    scene["asyncio"] = types.SimpleNamespace(sleep=sleep)
     (code,) = blocks(section(PAGE, "Start and probes"), "python")
     exec(code, scene)
 
@@ -408,14 +420,17 @@ def test_the_readiness_probe_asks_for_keys_until_they_are_there(
         return response.status_code
 
     idp.down()
-    assert (probe("livez"), probe("readyz")) == (204, 503)
-    idp.up()
-    time.sleep(0.06)  # the backoff
-    assert probe("readyz") == 204
-    fetches = idp.fetches
+    for _ in range(3):
+        assert (probe("livez"), probe("readyz")) == (204, 503)
+    assert ask(pg_dsn, "SELECT 1 FROM public.jwt_verification_cache") == []
+    assert len(idp.requests) == 0
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(scene["keep_keys"]())
+    assert pauses == [1.0, 1.0]  # the least Retry-After, and the pace of one that is ready
+    before, asked = row_in(pg_dsn), len(idp.requests)
     idp.down()
     assert (probe("livez"), probe("readyz")) == (204, 204)
-    assert idp.fetches == fetches
+    assert (row_in(pg_dsn), len(idp.requests)) == (before, asked)
 
 
 # -- without the database ----------------------------------------------------------------------------------
