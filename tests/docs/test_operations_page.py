@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import time
 import types
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -431,6 +433,28 @@ def test_probes_only_read_and_the_worker_looks_for_keys_by_itself(
     idp.down()
     assert (probe("livez"), probe("readyz")) == (204, 204)
     assert (row_in(pg_dsn), len(idp.requests)) == (before, asked)
+
+
+def functions_of(path: Path) -> Iterator[ast.AST]:
+    """The probes in a program, or in the code blocks of a page."""
+    text = path.read_text(encoding="utf-8")
+    for code in [text] if path.suffix == ".py" else blocks(text, "python"):
+        with contextlib.suppress(SyntaxError):  # a block may hold an excerpt
+            for node in ast.walk(ast.parse(code)):
+                name = getattr(node, "name", "")
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and re.fullmatch(
+                    r"(ready|live|health)z?", name
+                ):
+                    yield node
+
+
+def test_no_probe_of_a_page_or_an_example_does_more_than_read() -> None:
+    programs = [*ROOT.glob("docs/*.md"), *ROOT.glob("example_apps/**/*.py")]
+    probes = [probe for path in programs for probe in functions_of(path)]
+    assert len(probes) >= 10
+    called = {node.attr for probe in probes for node in ast.walk(probe) if isinstance(node, ast.Attribute)}
+    assert called & {"warm", "awarm", "refresh", "arefresh", "verify"} == set()
+    assert "ready" in called
 
 
 # -- without the database ----------------------------------------------------------------------------------
