@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .extras import what_to_install
 from .report import EXPECTED, MISCONFIGURED, exit_of
 
 
@@ -11,14 +12,12 @@ def main() -> None:
     """Run the command; exit code 0 done, 1 refused or not ready, 2 wrong usage or settings, 3 unavailable."""
     try:
         from .commands import group
-    except ModuleNotFoundError as missing:
-        if missing.name != "click":
-            raise
-        sys.exit(
-            _say("click is not installed; pip install 'skeldir_jwt_mw[cli]' brings it along", MISCONFIGURED)
-        )
-    try:
+
         group(prog_name="skeldir-jwt")
+    except ModuleNotFoundError as missing:
+        if (text := what_to_install(missing)) is None:
+            raise
+        sys.exit(_say(text, MISCONFIGURED))
     except EXPECTED as error:
         code, text = exit_of(error)
         sys.exit(_say(text, code))

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .core.issuer import IssuerTemplate
+from .core.pointer import first_member
 from .errors import ConfigurationError
 from .rules import (
     ClaimValue,
@@ -39,7 +40,8 @@ Strategy = Literal["advisory", "lease"]
 OnStoreOutage = Literal["serve", "fetch"]
 
 DEFAULT_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
-IGNORABLE_HEADERS = ("jku", "jwk", "x5c", "x5u")
+IGNORABLE_HEADERS = ("jku", "jwk", "x5c", "x5u", "zip")
+NO_PINS = ("iss", "exp", "iat", "nbf")  # whatever their value, they do not tell one service's tokens apart
 
 MAX_LEEWAY = 120.0  # seconds
 MAX_LEASE = 60.0  # seconds; the horizon beyond which every reader of a row takes a lease for damage
@@ -61,7 +63,7 @@ class Issuer:
     - `claims`: claim names to required values, each one value or several.
     - `required_claims`: names that must be present besides `iss` and `exp`.
     - `scope_claims`: where scopes stand; `tenant_claim`: where the tenant must stand.
-    - `ignored_headers`: which of `jku`, `jwk`, `x5c`, `x5u` are ignored instead of refused.
+    - `ignored_headers`: which of `jku`, `jwk`, `x5c`, `x5u`, `zip` are ignored instead of refused.
     - `allow_http` is for development, `allow_private_hosts` for a provider inside your network.
 
     A claim name that starts with "/" is a JSON Pointer (RFC 6901). Raises `ConfigurationError`.
@@ -129,12 +131,12 @@ class Issuer:
             if name not in IGNORABLE_HEADERS:
                 hint = suggestion(name, IGNORABLE_HEADERS)
                 refuse("ignored_headers", name, f"is none of {', '.join(IGNORABLE_HEADERS)}{hint}")
-        if None in self.audience and not self.claims:
+        if None in self.audience and not any(first_member(name) not in NO_PINS for name in self.claims):
             refuse(
                 "audience",
                 None,
-                "admits tokens without aud, so claims must not be empty: name what tells this service's"
-                ' tokens apart, such as claims={"client_id": "..."}',
+                "admits tokens without aud, so claims must not be empty (iss, exp, iat and nbf do not"
+                ' count): name what tells this service\'s tokens apart, such as claims={"client_id": "..."}',
             )
         self._refuse_nonsense_about_keys()
 

@@ -84,7 +84,10 @@ class Course:
             where = "".join(traceback.format_tb(error.__traceback__))
             self._owner.break_off(self.flight, type(error).__name__, where)
         try:
-            self._performer.hang_up()
+            try:
+                self._performer.hang_up()
+            finally:
+                self._performer.hang_up()  # again, should an exception have met the first
         finally:
             self.done.set()
             if ending is not None:

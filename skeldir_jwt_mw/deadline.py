@@ -65,8 +65,7 @@ def are_threads_over() -> bool:
 def join_ended(thread: threading.Thread) -> None:
     """Wait until a thread that is at its end has gone for the system too, so that a fork meets none of ours.
 
-    Python 3.12 and later warn about a fork beside threads. Takes no time worth naming, and never more than
-    a second.
+    Python 3.12 and later warn about a fork beside threads. Takes a second at most.
     """
     with contextlib.suppress(RuntimeError):  # it has not been started
         thread.join(JOIN_SECONDS)
@@ -78,7 +77,7 @@ def join_ended(thread: threading.Thread) -> None:
 
 
 class _Life:
-    """How long a call runs: until its thread has ended, or until the process is another one (a fork)."""
+    """How long a call runs: until its thread has ended, or in a forked child not at all."""
 
     def __init__(self, run: Callable[[], None]) -> None:
         self.thread = threading.Thread(target=run, name="skeldir-jwt-call", daemon=True)

@@ -2,19 +2,30 @@
 
 Two mechanisms. Where the interpreter forks, a hook renews everything at once. Where something else does (a
 server in C that runs no hooks of Python), whoever takes the slow path compares process ids and renews then.
+
+The same goes for a process whose threads gevent or eventlet has replaced meanwhile: a lock of the system's
+that a green thread holds while others run stops all of them, for ever.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+from .green import LATE, Library, library
+
+logger = logging.getLogger("skeldir_jwt_mw")
+
+Process: TypeAlias = tuple[int, Library | None]
+"""The process's id, and whose threads it has."""
 
 
 class Renewable(Protocol):
-    """Something that holds locks or knows of threads; `process` is the id of the one it was renewed in."""
+    """Something that holds locks or knows of threads; `process` is the one it was renewed in."""
 
-    process: int
+    process: Process
 
     def renew(self) -> None:
         """Drop what belongs to the parent's threads; the caller then sets `process`."""
@@ -26,19 +37,35 @@ _known: weakref.WeakSet[Renewable] = weakref.WeakSet()
 
 def renewed_after_fork(thing: Renewable) -> None:
     """Have `thing` renewed in every child that the interpreter forks; call once, at the end of `__init__`."""
-    thing.process = os.getpid()
+    thing.process = _this_process()
     _known.add(thing)
 
 
 def renew_if_forked(thing: Renewable) -> None:
-    """Renew `thing` where this process is another one than it was last renewed in."""
-    if thing.process != os.getpid():
-        _renew(thing)
+    """Renew `thing` where this process is another one, or has other threads, than it was last renewed in.
+
+    The caller holds no lock.
+    """
+    here = _this_process()
+    if thing.process == here:
+        return
+    late = here[1] is not None and thing.process[1] is None
+    _renew(thing)
+    if late and here not in _told:
+        _told.add(here)
+        logger.warning(LATE, here[1])
 
 
 def _renew(thing: Renewable) -> None:
     thing.renew()
-    thing.process = os.getpid()
+    thing.process = _this_process()
+
+
+def _this_process() -> Process:
+    return os.getpid(), library()
+
+
+_told: set[Process] = set()  # those whose operator was told that they were patched too late
 
 
 def _after_fork_in_child() -> None:

@@ -10,6 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
+from .exposure import QUERY, Exposure, exposures
 from .stores.connection import APPLICATION_NAME, DeadlineConnection
 from .stores.conninfo import Conninfo
 from .stores.postgres import Psycopg, connect_parameters_of
@@ -27,7 +28,7 @@ CREATE_LEDGER = """
 CREATE TABLE IF NOT EXISTS public.skeldir_jwt_migrations (
     name text PRIMARY KEY,
     checksum text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
+    applied_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now()
 )
 """
 
@@ -65,7 +66,7 @@ def migrate(conninfo: Conninfo) -> list[str]:
     lacks a privilege; `StoreUnavailable` or `StoreContended` where the database gives no answer.
     """
     with _connected(conninfo) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": LOCK})
+        connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(%(lock)s)", {"lock": LOCK})
         applied = _ledger(connection)
         missing = []
         for migration in migrations():
@@ -74,7 +75,8 @@ def migrate(conninfo: Conninfo) -> list[str]:
                 connection.execute(
                     "INSERT INTO public.skeldir_jwt_migrations (name, checksum)"
                     " VALUES (%(name)s, %(checksum)s)"
-                    " ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()",
+                    " ON CONFLICT (name) DO UPDATE"
+                    " SET checksum = excluded.checksum, applied_at = pg_catalog.now()",
                     {"name": migration.name, "checksum": migration.checksum},
                 )
                 missing.append(migration.name)
@@ -85,6 +87,12 @@ def migrate(conninfo: Conninfo) -> list[str]:
                 )
         _try_statements(connection)
     return missing
+
+
+def exposed(conninfo: Conninfo) -> list[Exposure]:
+    """The roles that may use the tables without having been chosen for it. Raises like `migrate`."""
+    with _connected(conninfo) as connection:
+        return exposures(connection.execute(QUERY.encode()).fetchall())
 
 
 def provision(conninfo: Conninfo, source_keys: Iterable[str]) -> int:
@@ -114,7 +122,9 @@ def _ledger(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 
 def _has(connection: psycopg.Connection[Any], table: str) -> bool:
-    found = connection.execute("SELECT to_regclass(%(table)s) IS NOT NULL", {"table": table}).fetchone()
+    found = connection.execute(
+        "SELECT pg_catalog.to_regclass(%(table)s) IS NOT NULL", {"table": table}
+    ).fetchone()
     return found == (True,)
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from .clock import Clock
 from .deadline import join_ended
-from .fork import renew_if_forked, renewed_after_fork
+from .fork import Process, renew_if_forked, renewed_after_fork
 
 MAX_WORKING = 16  # threads of one process that claim, fetch and publish at once
 MAX_SLOW = 12  # of these, for issuers that have not shown to be quick
@@ -49,7 +49,7 @@ class NoThread(RuntimeError):
 class Pool:
     """Carries courses in at most `MAX_WORKING` threads."""
 
-    process: int
+    process: Process
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -109,8 +109,11 @@ class Pool:
 
     def _see_to_it(self) -> bool:
         """Wake or start a thread for what is ready; whether there is one that will come to it."""
+        dead = self._dead()
         with self._bell:
-            self._forget_the_dead()
+            for thread in dead:
+                self._threads.pop(thread, None)
+                self._carried.pop(thread, None)
             if self._keeper in self._threads:
                 self._bell.notify_all()
                 return True
@@ -130,14 +133,18 @@ class Pool:
                 return bool(self._threads)
         return True
 
-    def _forget_the_dead(self) -> None:
-        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+    def _dead(self) -> list[threading.Thread]:
+        """Threads that have died. Called outside of the lock: to ask a green one switches to another."""
         now = self._clock.monotonic()
-        for thread, started_at in list(self._threads.items()):
-            beginning = thread.ident is None and now - started_at < STARTING
-            if not beginning and not thread.is_alive():
-                del self._threads[thread]
-                self._carried.pop(thread, None)
+        started = list(self._threads.items())
+        for thread in [thread for thread in list(self._leaving) if not thread.is_alive()]:
+            with contextlib.suppress(ValueError):  # another thread was faster
+                self._leaving.remove(thread)
+        return [
+            thread
+            for thread, at in started
+            if not (thread.ident is None and now - at < STARTING) and not thread.is_alive()
+        ]
 
     def _work(self) -> None:
         me = threading.current_thread()

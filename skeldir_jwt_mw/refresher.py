@@ -30,7 +30,7 @@ from .course import Course
 from .deadline import Purpose
 from .driver import Performer
 from .flight import Flight
-from .fork import renew_if_forked, renewed_after_fork
+from .fork import Process, renew_if_forked, renewed_after_fork
 from .pool import NoThread, Pool
 from .reports import Reports
 from .snapshot import Snapshot, described, seconds_left
@@ -46,7 +46,7 @@ class Refresher:
     `attention_by` the same on the wall clock, for the case that the other one stood still.
     """
 
-    process: int
+    process: Process
 
     def __init__(
         self,
@@ -219,6 +219,7 @@ class Refresher:
             failures=self._failures,
             replace_stranger=now >= self._strangers.until,
             coordinated=self._coordinated,
+            wall=self._clock.wall(),
         )
         flight = Flight(started_at=now, forced=force)
         course = Course(

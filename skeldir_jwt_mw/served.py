@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from .clock import Clock
 from .config import Issuer, RefreshPolicy, distinct_issuers
 from .core.claims import Accepted, compile_claims
-from .core.compact import Header, compile_header_check
+from .core.compact import Header, compile_header_check, max_header_bytes, parse_header
 from .core.issuer import IssuerRoutes, compile_key_issuer
-from .core.keys import Key, Miss
+from .core.keys import Miss
 from .core.seal import Sealer
 from .errors import InvalidToken
 from .pool import Pool
@@ -23,10 +23,6 @@ from .sources import DiscoverySource, JWKSUrlSource, Source, source_identity
 from .stores.base import Store
 
 SOURCE_KEY_FORMAT = 1
-NOT_PICKLED = (
-    "a Verifier belongs to one process, with its threads, locks and connections, and cannot be pickled or"
-    " copied: make it in each process, where a module is imported or in the initializer of a pool"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +31,36 @@ class Served:
 
     issuer: Issuer
     refresher: Refresher
+    max_header_bytes: int  # decoded
     check_header: Callable[[Header], None]
     check_claims: Callable[[Mapping[str, Any], float], Accepted]
 
-    def bind(self, header: Header, snapshot: Snapshot) -> Binding | None:
-        """The one key that answers to a header, None where a refresh may bring it; raises `InvalidToken`."""
-        found = snapshot.keys.find(header.kid, header.algorithm)
-        match found:
-            case Key():
-                key_issuer = None if found.issuer is None else compile_key_issuer(found.issuer)
-                return Binding(key=found, header=header, key_issuer=key_issuer)
-            case Miss.AMBIGUOUS:
+    def header(self, segment: bytes) -> Header:
+        """The header of a token of this issuer, from its segment; raises `InvalidToken`."""
+        header = parse_header(segment, self.max_header_bytes)
+        self.check_header(header)
+        return header
+
+    def bind(
+        self, header: Header, snapshot: Snapshot, signature: bytes, signing_input: bytes
+    ) -> Binding | Miss:
+        """The key that has signed a token with this header, or why there is none that a refresh may bring.
+
+        A token that names its key was signed by that one or is refused; one that names none was signed by any
+        of the few that fit it. Raises `InvalidToken`.
+        """
+        found = snapshot.keys.find(header.kid, header.algorithm, header.certificate)
+        if isinstance(found, Miss):
+            if found is Miss.AMBIGUOUS:
                 raise InvalidToken("ambiguous_key")
-            case Miss.MISMATCH if len(snapshot.keys) > 0:
-                raise InvalidToken("algorithm_mismatch")
-            case _:
-                return None
+            return found
+        for key in found.keys:
+            if key.verify(signature, signing_input):
+                key_issuer = None if key.issuer is None else compile_key_issuer(key.issuer)
+                return Binding(key=key, header=header, key_issuer=key_issuer, named=found.named)
+        if found.named:
+            raise InvalidToken("bad_signature")
+        return Miss.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,11 @@ class Roster:
     routes: IssuerRoutes
     served: tuple[Served, ...]
     alone: Served | None  # the only issuer, if there is only one
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether more than `iss` decides whose a token is."""
+        return self.routes.has_templates
 
     def of(self, claims: Mapping[str, Any]) -> Served:
         """The issuer that a token belongs to, by its `iss` and before any key is looked up (R24, R30)."""
@@ -115,6 +130,7 @@ class Setup:
                 served = Served(
                     issuer=issuer,
                     refresher=refresher,
+                    max_header_bytes=max_header_bytes(issuer.ignored_headers),
                     check_header=compile_header_check(issuer),
                     check_claims=compile_claims(issuer),
                 )
@@ -141,6 +157,14 @@ class Setup:
             pool=self.pool,
             clock=self.clock,
         )
+
+
+def refuse_to_pickle(_verifier: object) -> NoReturn:
+    """Raise the `TypeError` that says how processes come to their verifiers."""
+    raise TypeError(
+        "a Verifier belongs to one process, with its threads, locks and connections, and cannot be pickled or"
+        " copied: make it in each process, where a module is imported or in the initializer of a pool"
+    )
 
 
 def source_key(issuer: Issuer, source: Source, namespace: str) -> str:

@@ -184,7 +184,7 @@ def _parse(settings: Mapping[str, Any], spelling: Callable[[str], str]) -> Setti
         issuers=() if verifier is not None else _issuers(given, names, policy),
         policy=policy,
         limits=MappingProxyType(_lowered(given, names_of.LIMITS)),
-        store=store_of(names["STORE"], given.get("STORE")),
+        store=store_of(names["STORE"], given["STORE"]) if "STORE" in given else None,
         database=None if database is None else text_of(names["DATABASE"], database),
         database_url=url,
         namespace=None if namespace is None else text_of(names["NAMESPACE"], namespace),
@@ -195,7 +195,7 @@ def _parse(settings: Mapping[str, Any], spelling: Callable[[str], str]) -> Setti
     )
 
 
-def store_of(name: str, given: Any) -> Store | None:
+def store_of(name: str, given: Any) -> Store:
     """A store, or the `PostgresStore` of a connection string; raises `ConfigurationError`.
 
     The error shows no value, for there may be a password in it.
@@ -204,16 +204,15 @@ def store_of(name: str, given: Any) -> Store | None:
         from .stores import PostgresStore
 
         return _named({"CONNINFO": name}, lambda: PostgresStore(given))
-    kind = type(given).__name__
     if isinstance(given, type):
         wanted = (
             'PostgresStore("postgresql://...")' if "Postgres" in given.__name__ else f"{given.__name__}()"
         )
         raise ConfigurationError(f"{name} is the class {given.__name__}; write {wanted}")
-    if given is not None and not (callable(getattr(given, "open", None)) and hasattr(given, "shared")):
+    if not callable(getattr(given, "open", None)) or not hasattr(given, "shared"):
         rule = "must be a connection string, or a store such as PostgresStore(conninfo)"
-        raise ConfigurationError(f"{name} (of type {kind}) {rule}")
-    store: Store | None = given
+        raise ConfigurationError(f"{name} (of type {type(given).__name__}) {rule}")
+    store: Store = given
     return store
 
 

@@ -24,6 +24,7 @@ class Binding:
     """A header that was checked, with the one key that answers to it."""
 
     key: Key
+    named: bool  # by the header; else another key may have signed the next token with the same one
     header: Header
     key_issuer: IssuerTemplate | str | None  # the issuer that the key is published for, where its JWK says so
 

@@ -64,15 +64,22 @@ class TokenCache:
 
     def remember(self, raw: str | bytes, entry: Remembered) -> None:
         """Remember a token that has just been verified in full."""
-        with self._lock:
-            digest = _digest(raw)
+        digest = _digest(raw)
+        if not self._lock.acquire(blocking=False):
+            return  # it is verified anew next time; a request waits for nobody
+        try:
             self._entries.pop(digest, None)
             while len(self._entries) >= self.size:
                 del self._entries[next(iter(self._entries))]
             self._entries[digest] = entry
+        finally:
+            self._lock.release()
 
 
 def _digest(raw: str | bytes) -> bytes:
-    # Anything that is no token has a digest too; none was ever remembered under it.
-    data = raw.encode("utf-8", "surrogatepass") if type(raw) is str else raw
-    return sha256(data).digest() if type(data) is bytes else b""
+    """The digest of an exact str or bytes. Nothing else has one, or all of it would share a token's entry."""
+    if type(raw) is str:
+        return sha256(raw.encode("utf-8", "surrogatepass")).digest()
+    if type(raw) is bytes:
+        return sha256(raw).digest()
+    raise TypeError("a token is looked up as an exact str or bytes")

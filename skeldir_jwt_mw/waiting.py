@@ -15,7 +15,7 @@ from .clock import Clock
 from .core.order import Ending, Gate
 from .errors import KeysUnavailable
 from .flight import Flight
-from .fork import renew_if_forked, renewed_after_fork
+from .fork import Process, renew_if_forked, renewed_after_fork
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ def _trio_if_it_runs() -> Any:
 class WaitingRoom:
     """So many may wait at once: a flood must not take every thread of a server."""
 
-    process: int
+    process: Process
 
     def __init__(self, places: int) -> None:
         self._places = places
@@ -138,12 +138,15 @@ class WaitingRoom:
         renew_if_forked(self)
         mine = object()
         try:
-            with self._lock:
-                admitted = len(self._taken) < self._places
-                if admitted:
-                    self._taken.add(mine)
-            if not admitted and not optional:
-                raise KeysUnavailable("waiters")
-            yield admitted
+            try:
+                with self._lock:
+                    admitted = len(self._taken) < self._places
+                    if admitted:
+                        self._taken.add(mine)
+                if not admitted and not optional:
+                    raise KeysUnavailable("waiters")
+                yield admitted
+            finally:
+                self._taken.discard(mine)
         finally:
-            self._taken.discard(mine)
+            self._taken.discard(mine)  # again, should an exception have met the first

@@ -20,7 +20,7 @@ from .pointer import MISSING, compile_lookup
 if TYPE_CHECKING:
     from skeldir_jwt_mw.config import Issuer
 
-MAX_TIME = 2**53  # the last integer that every JSON implementation reads alike (RFC 7493 §2.2)
+TIME_LIMIT = 10**11  # Unix seconds in the year 5138; what lies beyond is milliseconds
 MAX_TENANT = 256  # characters
 
 # Claims that are non-empty strings wherever they are required (RFC 7519 §4.1.2 and §4.1.7, RFC 8693 §4.3).
@@ -70,7 +70,7 @@ def compile_claims(issuer: Issuer) -> ClaimsCheck:
             if aud not in audiences:
                 raise InvalidToken("wrong_audience", _audience_hint(aud, audiences))
             audience: tuple[str, ...] = (aud,)
-        elif aud is MISSING:
+        elif aud is MISSING or aud == []:  # an empty list names nobody
             if not aud_may_be_absent:
                 raise InvalidToken("wrong_audience", "the token has no aud")
             audience = ()
@@ -78,18 +78,18 @@ def compile_claims(issuer: Issuer) -> ClaimsCheck:
             audience = _audience_list(aud, audiences)
 
         exp = get("exp")
-        if (type(exp) is not int and type(exp) is not float) or not 0 <= exp <= MAX_TIME:
+        if (type(exp) is not int and type(exp) is not float) or not 0 <= exp < TIME_LIMIT:
             raise _bad_time(claims, "exp")
         if now >= exp + leeway:
             raise InvalidToken("expired", _clock_hint(now - exp - leeway))
         nbf = get("nbf", 0)
-        if (type(nbf) is not int and type(nbf) is not float) or not 0 <= nbf <= MAX_TIME:
+        if (type(nbf) is not int and type(nbf) is not float) or not 0 <= nbf < TIME_LIMIT:
             raise _bad_time(claims, "nbf")
         latest = now + leeway
         if nbf > latest:
             raise InvalidToken("not_yet_valid", _clock_hint(nbf - latest))
         iat = get("iat", 0)
-        if (type(iat) is not int and type(iat) is not float) or not 0 <= iat <= MAX_TIME:
+        if (type(iat) is not int and type(iat) is not float) or not 0 <= iat < TIME_LIMIT:
             raise _bad_time(claims, "iat")
         if iat > latest:
             raise InvalidToken("issued_in_future", _clock_hint(iat - latest))
@@ -238,7 +238,10 @@ def _bad_time(claims: Mapping[str, Any], name: str) -> InvalidToken:
     """The refusal for a NumericDate that is none; exp may also be missing (RFC 7519 §2)."""
     if name not in claims:
         return InvalidToken("missing_claim", f"the token has no {name!r}")
-    return InvalidToken("bad_claims", f"{name!r} is not a number of seconds from 0 to 2^53")
+    value = claims[name]
+    if (type(value) is int or type(value) is float) and value >= TIME_LIMIT:
+        return InvalidToken("bad_claims", f"{name!r} is not a number of seconds: milliseconds?")
+    return InvalidToken("bad_claims", f"{name!r} is not a number of seconds from 0 to 10^11")
 
 
 def _clock_hint(seconds: float) -> str | None:

@@ -22,10 +22,12 @@ __all__ = [
     "Header",
     "HeaderRules",
     "MalformedJSON",
+    "claimed_issuer",
     "compile_header_check",
     "decode_segment",
     "header_segment",
     "is_key_id",
+    "max_header_bytes",
     "may_be_issued_after",
     "parse_header",
     "parse_object",
@@ -33,7 +35,8 @@ __all__ = [
 ]
 
 MAX_HEADER_BYTES = 2048  # decoded
-MAX_HEADER_CHARACTERS = (MAX_HEADER_BYTES * 8 + 5) // 6  # the same, in base64url
+MAX_CERTIFICATE_HEADER_BYTES = 8192  # decoded, for issuers whose headers bring certificates that are ignored
+MAX_HEADER_CHARACTERS = (MAX_CERTIFICATE_HEADER_BYTES * 8 + 5) // 6  # the same, in base64url
 MAX_KEY_ID_BYTES = 256  # in UTF-8
 JWE_DOTS = 4
 
@@ -56,13 +59,16 @@ _LAST = (_STANDARD, b"", _STANDARD[::16], _STANDARD[::4])
 # Up to eleven digits of whole seconds, behind which no digit or exponent may follow; else an empty match.
 _IAT = re.compile(rb'"iat"\s*:\s*((?:[0-9]{1,11}(?![0-9.eE]))?)')
 
+_ISS = re.compile(rb'"iss"\s*:\s*"([^"]*)"')
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # Members that change how a token is to be read. We understand none of them, so any `crit` is refused (R12),
 # and `b64` even where it is true (R13; RFC 7797 §7).
-_CHANGES_READING = frozenset({"crit", "b64", "zip", "enc", "p2c", "p2s", "epk"})
-# Members that bring a key along: never a key source; ignored for an issuer that says it sends them (R14).
-_BRINGS_KEY = frozenset({"jwk", "jku", "x5u", "x5c"})
+_CHANGES_READING = frozenset({"crit", "b64", "enc", "p2c", "p2s", "epk"})
+# Members that bring a key along: never a key source; ignored for an issuer that says it sends them (R14). So
+# is `zip`, which means nothing in a JWS and of which some providers do not know that.
+_IGNORABLE = frozenset({"jwk", "jku", "x5u", "x5c", "zip"})
 
 Compact = tuple[bytes, bytes, bytes, bytes]
 """Signing input, header segment (base64url, not judged yet), payload (decoded), signature (decoded)."""
@@ -77,7 +83,7 @@ def split(token: object, max_bytes: int) -> Compact:
     if not isinstance(token, (str, bytes)):
         raise InvalidToken("malformed")
     if len(token) > max_bytes:
-        raise InvalidToken("too_large")
+        raise InvalidToken("too_large", f"the token is longer than {max_bytes} bytes (max_token_bytes)")
     if isinstance(token, str):
         # Asked before encode(), whose error would hold the token.
         if not token.isascii():
@@ -115,6 +121,21 @@ def header_segment(token: object) -> bytes:
     if isinstance(token, bytes):
         return token[: max(0, token.find(b".", 0, MAX_HEADER_CHARACTERS + 1))]
     return b""
+
+
+def claimed_issuer(payload: bytes) -> str | None:
+    """The `iss` of a payload by a single pass; None where only reading it all would tell.
+
+    Good to choose by whose keys a signature is checked with, never to accept by: a payload that misleads it
+    is refused for its signature or its claims.
+    """
+    found = _ISS.findall(payload)
+    if len(found) != 1 or b"\\" in payload:
+        return None
+    try:
+        return str(found[0], "utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def may_be_issued_after(token: str | bytes, moment: float) -> bool:
@@ -160,6 +181,7 @@ class Header(NamedTuple):
     algorithm: str
     kid: str | None
     token_type: str | None  # `typ`, in lower case and without "application/"
+    certificate: str | None  # `x5t#S256`, else `x5t`: a thumbprint of the key's certificate
     members: Mapping[str, Any]
 
 
@@ -176,7 +198,7 @@ class HeaderRules(Protocol):
 
     @property
     def ignored_headers(self) -> Sequence[str]:
-        """Which of `jwk`, `jku`, `x5u`, `x5c` are ignored instead of refused."""
+        """Which of `jwk`, `jku`, `x5u`, `x5c`, `zip` are ignored instead of refused."""
 
 
 def is_key_id(value: object) -> bool:
@@ -193,18 +215,23 @@ def _media_type(name: str) -> str:
     return name.lower().removeprefix("application/") if name.isascii() else name
 
 
-def parse_header(segment: bytes) -> Header:
+def max_header_bytes(ignored_headers: Sequence[str]) -> int:
+    """How long a decoded header may be; a chain of certificates that is ignored anyway may need more."""
+    return MAX_CERTIFICATE_HEADER_BYTES if "x5c" in ignored_headers else MAX_HEADER_BYTES
+
+
+def parse_header(segment: bytes, max_bytes: int = MAX_HEADER_BYTES) -> Header:
     """Read a header segment and judge what needs no issuer; raises `InvalidToken` (RFC 7515 §4, RFC 8725 §3).
 
     Rules R05, R06, R10, R12, R13, R15 and R17. Costs some microseconds, so callers remember the answer.
     """
-    if len(segment) > MAX_HEADER_CHARACTERS:
-        raise InvalidToken("too_large")
+    if len(segment) > MAX_HEADER_CHARACTERS or len(segment) * 6 // 8 > max_bytes:
+        raise InvalidToken("too_large", f"the header is longer than {max_bytes} bytes")
     data = decode_segment(segment)
     try:
         members = parse_object(data)
-    except MalformedJSON:
-        raise InvalidToken("bad_header") from None
+    except MalformedJSON as error:
+        raise InvalidToken("bad_header", error.hint) from None
     algorithm = members.get("alg")
     typ = members.get("typ", "")
     cty = members.get("cty")
@@ -219,14 +246,22 @@ def parse_header(segment: bytes) -> Header:
     if not _CHANGES_READING.isdisjoint(members) or (cty and _media_type(cty) == "jwt"):
         raise InvalidToken("unsupported_header")
     token_type = _media_type(typ) if "typ" in members else None
-    return Header(algorithm, members.get("kid"), token_type, MappingProxyType(members))
+    return Header(algorithm, members.get("kid"), token_type, _certificate(members), MappingProxyType(members))
+
+
+def _certificate(members: Mapping[str, Any]) -> str | None:
+    """The thumbprint of the certificate that a header names; one of another type names none."""
+    for name in ("x5t#S256", "x5t"):
+        if isinstance(thumbprint := members.get(name), str):
+            return thumbprint
+    return None
 
 
 def compile_header_check(issuer: HeaderRules) -> Callable[[Header], None]:
     """The check of a header against one issuer, which raises `InvalidToken` (R10, R14, R16)."""
     algorithms = frozenset(canonical_algorithm(name) for name in issuer.algorithms)
     token_types = frozenset(None if name is None else _media_type(name) for name in issuer.token_types)
-    refused = _BRINGS_KEY.difference(issuer.ignored_headers)
+    refused = _IGNORABLE.difference(issuer.ignored_headers)
 
     def admit(header: Header) -> None:
         if canonical_algorithm(header.algorithm) not in algorithms:

@@ -7,6 +7,7 @@ modulus, and raise errors of many kinds for the rest.
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -54,6 +55,7 @@ _STRING_MEMBERS: Final = (
     "x5t#S256",
 )
 _LIST_MEMBERS: Final = ("key_ops", "x5c")
+_OPTIONAL: Final = frozenset({"kid", "alg", "use", "key_ops", "issuer", "x5u", "x5c", "x5t", "x5t#S256"})
 _ENCRYPTION_OPERATIONS: Final = frozenset(
     {"encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits"}
 )
@@ -87,11 +89,18 @@ class PublicJWK:
     issuer: str | None  # the `issuer` member, which Entra uses
     algorithms: tuple[str, ...]
     thumbprint: str  # RFC 7638, SHA-256
+    certificates: tuple[
+        str, ...
+    ]  # thumbprints of its certificate, by SHA-256 and by SHA-1 (`x5t#S256`, `x5t`)
     public_key: PublicKey
 
 
 def import_jwk(jwk: Mapping[str, Any], index: int) -> PublicJWK:
-    """Judge one JWK; raises `UnusableKey` (R21, R22; RFC 7517 §4)."""
+    """Judge one JWK; null in an optional member is as if it were absent. Raises `UnusableKey`.
+
+    R21, R22; RFC 7517 §4.
+    """
+    jwk = {name: value for name, value in jwk.items() if value is not None or name not in _OPTIONAL}
     _judge_members(jwk)
     kty = jwk.get("kty")
     if kty == "RSA":
@@ -124,8 +133,25 @@ def import_jwk(jwk: Mapping[str, Any], index: int) -> PublicJWK:
         issuer=jwk.get("issuer"),
         algorithms=algorithms,
         thumbprint=thumbprint,
+        certificates=_certificates(jwk),
         public_key=public_key,
     )
+
+
+def _certificates(jwk: Mapping[str, Any]) -> tuple[str, ...]:
+    """The thumbprints that a token may name the key by: the JWK's own, else of its first certificate.
+
+    RFC 7517 §4.7 to §4.9. The certificate itself is not judged: it says which key is meant, and nothing else.
+    """
+    given = tuple(jwk[name] for name in ("x5t#S256", "x5t") if name in jwk)
+    if given or not jwk.get("x5c"):
+        return given
+    try:
+        certificate = base64.b64decode(jwk["x5c"][0], validate=True)
+    except ValueError:  # no base64; a key is not worth less for that
+        return ()
+    digests = (hashlib.sha256(certificate), hashlib.sha1(certificate, usedforsecurity=False))
+    return tuple(base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() for digest in digests)
 
 
 def has_private_members(jwk: Mapping[str, Any]) -> bool:
@@ -176,13 +202,12 @@ def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
 
 def _import_rsa(jwk: Mapping[str, Any]) -> tuple[str, PublicKey]:
     modulus, exponent = _octets(jwk, "n"), _octets(jwk, "e")
-    # Some libraries write a sign octet before n (RFC 7518 §6.3.1.1): one is tolerated, and left out of the
-    # thumbprint. Nothing of the kind is known of e.
-    canonical = jwk["n"]
+    # Some libraries write a sign octet before n (RFC 7518 §6.3.1.1), and some pad e to four octets: that is
+    # tolerated, and left out of the thumbprint.
     if modulus[0] == 0:
         modulus = modulus[1:]
-        canonical = base64.urlsafe_b64encode(modulus).rstrip(b"=").decode()
-    if not modulus or modulus[0] == 0 or exponent[0] == 0:
+    exponent = exponent.lstrip(b"\0") if len(exponent) <= MAX_EXPONENT_BYTES else exponent
+    if not modulus or modulus[0] == 0 or not exponent or exponent[0] == 0:
         raise UnusableKey("an integer with leading zeros")
     if len(modulus) * 8 > MAX_RSA_BITS or len(exponent) > MAX_EXPONENT_BYTES:
         raise UnusableKey("an RSA modulus or exponent that is too large")
@@ -193,7 +218,8 @@ def _import_rsa(jwk: Mapping[str, Any]) -> tuple[str, PublicKey]:
         raise UnusableKey("an RSA exponent that is even or out of range")
     if n % 2 == 0 or is_roca_modulus(n):
         raise UnusableKey("a weak RSA modulus")
-    return _import(RSAKey, {"kty": "RSA", "n": canonical, "e": jwk["e"]})
+    canonical = (base64.urlsafe_b64encode(octets).rstrip(b"=").decode() for octets in (modulus, exponent))
+    return _import(RSAKey, dict(zip(("kty", "n", "e"), ("RSA", *canonical), strict=True)))
 
 
 def is_roca_modulus(n: int) -> bool:

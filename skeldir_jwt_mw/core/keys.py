@@ -11,7 +11,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
+from skeldir_jwt_mw.errors import InvalidToken
+
+from .compact import is_key_id
 from .jwk import PublicJWK, UnusableKey, has_private_members, import_jwk
 from .signature import SUPPORTED_ALGORITHMS, Verify, bind, canonical_algorithm
 from .strict_json import MalformedJSON, parse_object
@@ -26,12 +30,31 @@ class UnusableDocument(ValueError):
     """A JWKS document without a key to verify with; the text is fixed and holds nothing of the document."""
 
 
-class Miss(Enum):
-    """Why a key set has no key for a token."""
+MAX_TRIED = 4  # keys for a token that names none
 
-    UNKNOWN = "unknown"  # nothing answers to the kid, or to the algorithm without one: newer keys might
-    AMBIGUOUS = "ambiguous"  # no kid, and two or more keys of the algorithm
+
+class Miss(Enum):
+    """Why a key set has no key for a token; newer keys might, but for the second."""
+
+    UNKNOWN = "unknown"  # nothing answers to the kid, the certificate, or the algorithm without either
+    AMBIGUOUS = "ambiguous"  # the token names no key, and more fit it than are tried
     MISMATCH = "mismatch"  # the document has the kid, but no usable key of it for the algorithm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedKey:
+    """A JWK that no token is verified with; `kid` is None where it has none that is well-formed."""
+
+    index: int  # its place in the document
+    kid: str | None
+    reason: str  # a fixed text
+
+
+class Found(NamedTuple):
+    """The keys that may have signed a token; with `named` it is the one that the token names."""
+
+    keys: tuple[Key, ...]
+    named: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,20 +73,36 @@ class KeySet:
     """The keys of a document that one issuer's tokens may be verified with."""
 
     keys: tuple[Key, ...]
-    rejected: tuple[tuple[int, str], ...]  # place in the document and reason, for the operator
+    rejected: tuple[RejectedKey, ...]  # for the operator
     digest: bytes  # SHA-256 of the document
-    _index: Mapping[tuple[str | None, str], Key | Miss]
+    _index: Mapping[tuple[str, str], Found]
+    _by_certificate: Mapping[tuple[str, str], Found]
+    _unnamed: Mapping[str, Found | Miss]  # by algorithm
+    _uncertified: Mapping[str, Found | Miss]  # the same, of keys without a certificate
     _known: frozenset[str]  # every kid in the document, usable or not
 
-    def find(self, kid: str | None, algorithm: str) -> Key | Miss:
-        """The one key that answers to a token's `kid` and `alg` (R11, R15, R23; RFC 7515 §4.1.4).
+    def find(self, kid: str | None, algorithm: str, certificate: str | None = None) -> Found | Miss:
+        """The keys that answer to a token's `kid`, `alg` and certificate thumbprint (R11, R15, R23).
 
-        A token without `kid` uses the only key of its algorithm. Keys are never tried one after the other.
+        The first of kid and certificate that the token has names its key (RFC 7515 §4.1.4, §4.1.7, §4.1.8). A
+        token that names none may be signed by any key of its algorithm, of which a few are tried.
         """
-        found = self._index.get((kid, algorithm))
-        if found is not None:
-            return found
-        return Miss.MISMATCH if kid in self._known else Miss.UNKNOWN
+        if kid is not None:
+            found = self._index.get((kid, algorithm))
+            if found is not None:
+                return found
+            return Miss.MISMATCH if kid in self._known else Miss.UNKNOWN
+        if certificate is not None:
+            found = self._by_certificate.get((certificate, algorithm))
+            return self._uncertified.get(algorithm, Miss.UNKNOWN) if found is None else found
+        return self._unnamed.get(algorithm, Miss.UNKNOWN)
+
+    def refusal(self, kid: str | None, miss: Miss) -> InvalidToken:
+        """Why a token is refused whose key no refresh has brought."""
+        reason = next((key.reason for key in self.rejected if kid is not None and key.kid == kid), None)
+        if miss is Miss.MISMATCH and reason is not None and kid not in self.kids:
+            return InvalidToken("unusable_key", f"the key was left out: {reason}")
+        return InvalidToken("algorithm_mismatch" if miss is Miss.MISMATCH else "unknown_kid")
 
     @property
     def kids(self) -> tuple[str, ...]:
@@ -79,7 +118,7 @@ class ImportedJWKS:
     """A JWKS document, judged key by key."""
 
     keys: tuple[PublicJWK, ...]
-    rejected: tuple[tuple[int, str], ...]  # place in the document and fixed reason
+    rejected: tuple[RejectedKey, ...]
     private_members: bool  # a private or symmetric key was published: an alarm, not only a key less
     digest: bytes  # SHA-256 of the document
     known: frozenset[str]  # every well-formed kid in the document
@@ -101,18 +140,29 @@ class ImportedJWKS:
             rivals = listed.setdefault((jwk.kid, algorithm), [])
             if not any(_same(jwk, rival) for rival in rivals):
                 rivals.append(jwk)
-        keys: list[Key] = []
+        signers: list[tuple[PublicJWK, Key]] = []
         rejected = list(self.rejected)
         for (kid, algorithm), rivals in listed.items():
             if kid is not None and len(rivals) > 1:
-                rejected += ((jwk.index, TWIN) for jwk in rivals)
+                rejected += (RejectedKey(index=jwk.index, kid=kid, reason=TWIN) for jwk in rivals)
             else:
-                keys += (_key(jwk, algorithm) for jwk in rivals)
+                signers += ((jwk, _key(jwk, algorithm)) for jwk in rivals)
+        keys = [key for _, key in signers]
         return KeySet(
             keys=tuple(keys),
-            rejected=tuple(sorted(rejected)),
+            rejected=tuple(sorted(rejected, key=lambda key: key.index)),
             digest=self.digest,
-            _index=_indexed(keys),
+            _index={
+                (key.kid, name): _named(key) for key in keys if key.kid is not None for name in _names(key)
+            },
+            _by_certificate={
+                (certificate, name): _named(key)
+                for jwk, key in reversed(signers)
+                for certificate in jwk.certificates
+                for name in _names(key)
+            },
+            _unnamed=_unnamed(keys),
+            _uncertified=_unnamed([key for jwk, key in signers if not jwk.certificates]),
             _known=self.known,
         )
 
@@ -131,14 +181,15 @@ def import_jwks(document: bytes) -> ImportedJWKS:
     if len(listed) > MAX_KEYS:
         raise UnusableDocument("the key set has more than 64 keys")
     keys: list[PublicJWK] = []
-    rejected: list[tuple[int, str]] = []
+    rejected: list[RejectedKey] = []
     for index, jwk in enumerate(listed):
         try:
             if not isinstance(jwk, dict):
                 raise UnusableKey("not an object")
             keys.append(import_jwk(jwk, index))
         except UnusableKey as error:
-            rejected.append((index, str(error)))
+            kid = jwk.get("kid") if isinstance(jwk, dict) else None
+            rejected.append(RejectedKey(index=index, kid=kid if is_key_id(kid) else None, reason=str(error)))
     objects = [jwk for jwk in listed if isinstance(jwk, dict)]
     imported = ImportedJWKS(
         keys=tuple(keys),
@@ -167,12 +218,22 @@ def _key(jwk: PublicJWK, algorithm: str) -> Key:
     )
 
 
-def _indexed(keys: Sequence[Key]) -> Mapping[tuple[str | None, str], Key | Miss]:
-    """Every question that has an answer, so that finding one is a single look-up."""
-    index: dict[tuple[str | None, str], Key | Miss] = {}
+def _names(key: Key) -> tuple[str, ...]:
+    """What tokens may call the key's algorithm (RFC 9864 §2.2)."""
+    return (key.algorithm, "Ed25519") if key.algorithm == "EdDSA" else (key.algorithm,)
+
+
+def _named(key: Key) -> Found:
+    return Found((key,), named=True)
+
+
+def _unnamed(keys: Sequence[Key]) -> Mapping[str, Found | Miss]:
+    """By algorithm, the keys that a token is tried with that names none."""
+    fitting: dict[str, tuple[Key, ...]] = {}
     for key in keys:
-        for name in (key.algorithm, "Ed25519") if key.algorithm == "EdDSA" else (key.algorithm,):
-            if key.kid is not None:
-                index[key.kid, name] = key
-            index[None, name] = Miss.AMBIGUOUS if (None, name) in index else key
-    return index
+        for name in _names(key):
+            fitting[name] = (*fitting.get(name, ()), key)
+    return {
+        name: Miss.AMBIGUOUS if len(few) > MAX_TRIED else Found(few, named=False)
+        for name, few in fitting.items()
+    }

@@ -13,7 +13,8 @@ import math
 from typing import Any, NoReturn
 
 MAX_DEPTH = 16  # nested objects and arrays, the outermost one included
-MAX_MEMBERS = 256  # in one object
+MAX_MEMBERS = 1024  # in one object
+MAX_CONTAINERS = 2560  # objects and arrays, and brackets in strings; a scan that is cheaper than any reader
 MAX_DIGITS = 40  # of one number
 
 # The least that MAX_MEMBERS + 1 members can take up: five bytes each, `"":0,`.
@@ -24,28 +25,40 @@ _BACKSLASH, _BRACE, _BRACKET = b"\\{["
 
 
 class MalformedJSON(ValueError):
-    """The bytes are not a JSON object in the strict sense; the text is fixed and holds nothing of them."""
+    """The bytes are not a JSON object in the strict sense; the text is fixed and holds nothing of them.
 
-    def __init__(self) -> None:
+    `hint` names the limit that they exceed, where it is one.
+    """
+
+    def __init__(self, hint: str | None = None) -> None:
         super().__init__("not a strict JSON object")
+        self.hint = hint
+
+
+_MEMBERS = f"an object has more than {MAX_MEMBERS} members"
+_DEPTH = f"objects and arrays are nested more than {MAX_DEPTH} levels deep"
+_CONTAINERS = f"there are more than {MAX_CONTAINERS} objects and arrays"
+_DIGITS = f"a number has more than {MAX_DIGITS} digits"
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    if len(members) != (count := len(pairs)) or count > MAX_MEMBERS:
-        raise MalformedJSON
+    if len(pairs) > MAX_MEMBERS:
+        raise MalformedJSON(_MEMBERS)
+    if len(members) != len(pairs):
+        raise MalformedJSON("an object has a member twice")
     return members
 
 
 def _integer(literal: str) -> int:
     if len(literal) <= MAX_DIGITS or len(literal.lstrip("-")) <= MAX_DIGITS:
         return int(literal)
-    raise MalformedJSON
+    raise MalformedJSON(_DIGITS)
 
 
 def _real(literal: str) -> float:
     if len(literal) > MAX_DIGITS and sum(map(str.isdigit, literal)) > MAX_DIGITS:
-        raise MalformedJSON
+        raise MalformedJSON(_DIGITS)
     number = float(literal)
     if not math.isfinite(number):
         raise MalformedJSON
@@ -62,21 +75,31 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _may_nest_deeply(data: bytes) -> bool:
-    """Whether there are enough brackets for more than `MAX_DEPTH` levels, counting those in strings too."""
-    return data.count(b"{") + data.count(b"[") > MAX_DEPTH
+def _containers(data: bytes) -> int:
+    """An upper bound of the objects and arrays, counting brackets in strings too; raises `MalformedJSON`."""
+    count = data.count(b"{") + data.count(b"[")
+    if count > MAX_CONTAINERS:
+        raise MalformedJSON(_CONTAINERS)
+    return count
 
 
-def _exceeds(container: Any, levels: int) -> bool:
-    """Whether an object or array holds too many members somewhere, or nests deeper than `levels`."""
-    if levels == 0:
-        return True
-    items = container
-    if container.__class__ is dict:
-        if len(container) > MAX_MEMBERS:
-            return True
-        items = container.values()
-    return any(item.__class__ in (dict, list) and _exceeds(item, levels - 1) for item in items)
+def _refuse_excess(value: dict[str, Any]) -> None:
+    """Raise `MalformedJSON` where an object holds too many members, or something nests too deeply."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return
+        below: list[Any] = []
+        for container in level:
+            items = container
+            if container.__class__ is dict:
+                if len(container) > MAX_MEMBERS:
+                    raise MalformedJSON(_MEMBERS)
+                items = container.values()
+            below += [item for item in items if item.__class__ is dict or item.__class__ is list]
+        level = below
+    if level:
+        raise MalformedJSON(_DEPTH)
 
 
 def _holds_lone_surrogate(value: Any) -> bool:
@@ -91,23 +114,26 @@ def parse_with_stdlib(data: bytes) -> dict[str, Any]:
     """The members of the JSON object that is all of `data`; raises `MalformedJSON` (RFC 8259, RFC 7493).
 
     Refused: anything but UTF-8, a byte order mark, lone surrogates, duplicate names at any depth, NaN and
-    infinities, numbers of more than 40 digits or beyond the range of a double, more than 256 members in one
+    infinities, numbers of more than 40 digits or beyond the range of a double, more than 1024 members in one
     object, more than 16 levels, and anything but white space around the object.
     """
+    containers = _containers(data)
     value: Any = None
+    hint: str | None = None
     try:
         text = data.decode().strip(" \t\n\r")
         value, end = _DECODER.raw_decode(text)
         if end != len(text):
             value = None
+    except MalformedJSON as error:
+        value, hint = None, error.hint
     except (ValueError, RecursionError):
         # Raised anew below, so that no error leads on to JSONDecodeError.doc, which is the document itself.
         value = None
     if value.__class__ is not dict:
-        raise MalformedJSON
-    # Cheap upper bounds of the depth come before the exact answer.
-    if (_BRACKET in data or _BRACE in data[1:]) and _may_nest_deeply(data) and _exceeds(value, MAX_DEPTH):
-        raise MalformedJSON
+        raise MalformedJSON(hint)
+    if containers > MAX_DEPTH:  # else it cannot nest deeper than that
+        _refuse_excess(value)
     # UTF-8 has no surrogates, so only an escape can bring one in.
     if _BACKSLASH in data and _holds_lone_surrogate(value):
         raise MalformedJSON
@@ -123,18 +149,16 @@ else:
 
     def parse_object(data: bytes) -> dict[str, Any]:
         """The same as `parse_with_stdlib`, at about half the cost."""
+        containers = _containers(data) if _BRACKET in data or _BRACE in data[1:] else 0
         try:
             value = orjson.loads(data)
         except ValueError:  # not JSON, or JSON that orjson cannot hold
             value = None
         if value.__class__ is not dict:
             return parse_with_stdlib(data)
-        # Upper bounds again. Before dumps(), which has a depth limit of its own.
-        if (
-            ((_BRACKET in data or _BRACE in data[1:]) and _may_nest_deeply(data))
-            or (len(data) >= _SMALLEST_OVERFULL and data.count(b":") > MAX_MEMBERS)
-        ) and _exceeds(value, MAX_DEPTH):
-            raise MalformedJSON
+        # Before dumps(), which has a depth limit of its own. Few brackets and colons cannot exceed anything.
+        if containers > MAX_DEPTH or (len(data) >= _SMALLEST_OVERFULL and data.count(b":") > MAX_MEMBERS):
+            _refuse_excess(value)
         if orjson.dumps(value) != data:
             return parse_with_stdlib(data)
         members: dict[str, Any] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
 
 
 class SkeldirJWTConfig(AppConfig):
@@ -13,8 +14,11 @@ class SkeldirJWTConfig(AppConfig):
     verbose_name = "JWT verification"
 
     def ready(self) -> None:
-        """Register the checks, and with drf-spectacular, where the project has it, the API's description."""
+        """Register the checks, what `migrate` says at its end, and the API's description if there is one."""
         from . import checks  # noqa: F401
+        from .schema import tell_exposures
+
+        post_migrate.connect(tell_exposures, sender=self, dispatch_uid="skeldir_jwt_mw")
 
         if apps.is_installed("drf_spectacular"):
             from . import spectacular  # noqa: F401

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, TextIO
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from skeldir_jwt_mw.errors import ConfigurationError
+from skeldir_jwt_mw.exposure import QUERY, exposures
 
 from . import conf
 from .store import DjangoStore
@@ -86,6 +88,17 @@ class RunFile(RunSQL):
 def holds_cache(alias: str | None) -> bool:
     """Whether a database, by its name in `DATABASES`, is the one that the shared table belongs in."""
     return alias is not None and alias == cache_alias() and conf.is_postgresql(alias)
+
+
+def tell_exposures(*, using: str, verbosity: int = 1, stdout: TextIO | None = None, **_: object) -> None:
+    """After `manage.py migrate`, say which roles may use the tables without having been chosen for it."""
+    if verbosity < 1 or not holds_cache(using):
+        return
+    with connections[using].cursor() as cursor:
+        cursor.execute(QUERY)
+        found = exposures(cursor.fetchall())
+    for one in found:
+        (stdout or sys.stderr).write(f"  WARNING: {one}\n")
 
 
 def has_cache() -> bool:

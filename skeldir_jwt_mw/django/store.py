@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import django.db
@@ -77,6 +78,13 @@ class ProjectDriver:
         self._alias = alias
         self.connects = Purpose(side_by_side=True)
         self.cancellations = Cancellations()
+
+    @property
+    def module(self) -> ModuleType:
+        """The project's driver."""
+        wrapper: Any = self.wrapper()
+        database: ModuleType = wrapper.Database
+        return database
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:

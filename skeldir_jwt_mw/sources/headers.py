@@ -18,22 +18,12 @@ Headers: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+\Z")  # RFC 9110 §5.6.2
 _FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
-_OUR_HEADERS = frozenset(
-    (
-        "accept-encoding",
-        "cache-control",
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "if-modified-since",
-        "if-none-match",
-        "range",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
+# fmt: off
+_OUR_HEADERS = frozenset((
+    "accept-encoding", "cache-control", "connection", "content-length", "expect", "host", "if-modified-since",
+    "if-none-match", "range", "te", "transfer-encoding", "upgrade",
+))
+# fmt: on
 
 
 def usable(headers: Mapping[str, str]) -> dict[str, str]:
@@ -57,7 +47,7 @@ class GivenHeaders:
     """What `headers` of a source stands for. Raises `ConfigurationError` for what can never be sent.
 
     A function is called in a thread of its own, once for every fetch that sends headers, and abandoned at
-    the fetch's deadline; it is not called again before that call has ended.
+    its deadline; it is not called again before that call has ended.
     """
 
     def __init__(self, given: Headers | None) -> None:
@@ -74,8 +64,7 @@ class GivenHeaders:
     def now(self, seconds: float) -> dict[str, str]:
         """The headers for one fetch; a function has so many seconds to return them.
 
-        Raises `LocalFetchFailed` where it does not, or where they cannot be sent; of an exception it shows
-        the class alone, and of headers no value.
+        Raises `LocalFetchFailed`, which shows of an exception the class alone, and of headers no value.
         """
         if self._ask is None:
             return self._fixed

@@ -14,21 +14,12 @@ RESOLVER_FILE = "/etc/resolv.conf"
 # Of a socket that is made or connected. ENETUNREACH is nearly always said by this host, which has no route,
 # and not EHOSTUNREACH, which routers say of the provider's network. EACCES and EPERM are said by this host's
 # own firewall or sandbox.
-_ERRNOS = frozenset(
-    (
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOBUFS,
-        errno.EADDRNOTAVAIL,
-        errno.EAFNOSUPPORT,
-        errno.EPROTONOSUPPORT,
-        errno.ENETUNREACH,
-        errno.ENETDOWN,
-        errno.EACCES,
-        errno.EPERM,
-    )
-)
+# fmt: off
+_ERRNOS = frozenset((
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT,
+    errno.EPROTONOSUPPORT, errno.ENETUNREACH, errno.ENETDOWN, errno.EACCES, errno.EPERM,
+))
+# fmt: on
 
 
 def own_trouble(error: BaseException) -> LocalFetchFailed | None:

@@ -32,8 +32,10 @@ class StaticSource:
                 "the static key set holds a private key; a verifier needs the public ones alone"
             )
         if is_ring and imported.rejected:
-            position, reason = imported.rejected[0]
-            raise ConfigurationError(f"key {position + 1} of the static key ring cannot be used: {reason}")
+            key = imported.rejected[0]
+            raise ConfigurationError(
+                f"key {key.index + 1} of the static key ring cannot be used: {key.reason}"
+            )
         self.identity = f"static:{hashlib.sha256(self._document).hexdigest()}"
 
     def fetch(self, conditional: Conditional) -> Fetched:  # noqa: ARG002  # nothing to compare with

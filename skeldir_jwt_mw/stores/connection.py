@@ -6,10 +6,12 @@ import contextlib
 import math
 import os
 import socket
+from types import ModuleType
 from typing import Any, Protocol
 
 from skeldir_jwt_mw.core.effects import StoreContended, StoreUnavailable
 from skeldir_jwt_mw.deadline import DeadlineExceeded, Occupied, Purpose, monotonic
+from skeldir_jwt_mw.green import unblocked
 
 from .cancel import LAST_PART, MOST_OF_LAST_PART, Cancellations, Watch, watched
 from .session import Parameters
@@ -28,6 +30,11 @@ class Driver(Protocol):
 
     connects: Purpose  # one hanging attempt at a time
     cancellations: Cancellations
+
+    @property
+    def module(self) -> ModuleType:
+        """psycopg or psycopg2, for what its waits mean to green threads."""
+        ...
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -87,7 +94,9 @@ class DeadlineConnection:
         connection, watch = self._connected(), self._watch
         watch.running = True
         try:
-            return self._driver.first_row(connection, statement, parameters)
+            return unblocked(
+                self._driver.module, lambda: self._driver.first_row(connection, statement, parameters)
+            )
         except self._driver.errors as error:
             lost = self._driver.is_lost(connection)
             self.close()
@@ -123,7 +132,9 @@ class DeadlineConnection:
             try:
                 # In a thread that can be left behind: name resolution and a silent server have no deadline.
                 connection = self._driver.connects.within(
-                    left, lambda: self._driver.connect(timeout), discard=self._discard
+                    left,
+                    lambda: unblocked(self._driver.module, lambda: self._driver.connect(timeout)),
+                    discard=self._discard,
                 )
             except (DeadlineExceeded, Occupied):
                 raise StoreUnavailable(self._driver.hindrance()) from None
@@ -138,7 +149,9 @@ class DeadlineConnection:
         return self._connection
 
     def _cancel(self, connection: Any) -> None:
-        self._driver.cancellations.begin(lambda seconds: self._driver.cancel(connection, seconds))
+        self._driver.cancellations.begin(
+            lambda seconds: unblocked(self._driver.module, lambda: self._driver.cancel(connection, seconds))
+        )
 
     def _discard(self, connection: Any) -> None:
         with contextlib.suppress(Exception):

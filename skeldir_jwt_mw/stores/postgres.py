@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from skeldir_jwt_mw.core.effects import StoreUnavailable
@@ -57,6 +58,13 @@ class Psycopg:
         self._asking = 0  # calls of `conninfo` that have not returned; close enough, for a text
         self.connects = Purpose(side_by_side=True)
         self.cancellations = Cancellations()
+
+    @property
+    def module(self) -> ModuleType:
+        """psycopg."""
+        import psycopg
+
+        return psycopg
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:

@@ -143,6 +143,7 @@ class StatementSession:
 _BUILT_IN_FIRST = re.compile(r"(?:pg_(?:toast_)?temp_\d+ )*pg_catalog(?: |\Z)")
 _TEXT, _NUMBER, _BYTES = (str, NoneType), (int, NoneType), (bytes, NoneType)
 _KINDS: Mapping[str, tuple[type, ...] | frozenset[object]] = {
+    "schemas": (str,),
     "verdict": frozenset({None, *get_args(Verdict)}),
     "outcome": frozenset(get_args(Outcome)),
     **dict.fromkeys(("fence", "generation", "failures"), (int,)),
@@ -178,9 +179,6 @@ def row_of(values: dict[str, Any]) -> Row:
     Raises `ConfigurationError` where other schemas than PostgreSQL's own may have chosen what the statement
     means, and `StoreUnavailable` where the answer is none that a statement of ours can give.
     """
-    schemas = values.pop("schemas")
-    if not isinstance(schemas, str) or not _BUILT_IN_FIRST.match(schemas):
-        raise ConfigurationError(SEARCH_PATH)
     for name in ("payload", "seal"):
         if values[name] is not None:
             values[name] = bytes(values[name])  # a driver may give a memoryview
@@ -190,4 +188,6 @@ def row_of(values: dict[str, Any]) -> Row:
             raise StoreUnavailable(
                 f"the database answered {name} = {ascii(value)[:60]}, which no worker reads"
             )
+    if not _BUILT_IN_FIRST.match(values.pop("schemas")):
+        raise ConfigurationError(SEARCH_PATH)
     return Row(**values)

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from skeldir_jwt_mw.environment import ALLOW_MUTATIONS, DISABLE_SINGLEFLIGHT
+from skeldir_jwt_mw.errors import ConfigurationError
 from skeldir_jwt_mw.migrate import migrate
 
 from .fleet import Fleet, Outcome, WorkerSetup
 from .issuer_process import IssuerProcess
-from .postgres import EmbeddedPostgres
+from .postgres import EmbeddedPostgres, PostgresMissing
 
 FLOOR = 1.0
 LEASE = 2.0
@@ -243,7 +244,11 @@ def run_demo(*, workers: int, dsn: str | None, console: Console | None = None) -
 
 @contextlib.contextmanager
 def _database() -> Iterator[str]:
-    with EmbeddedPostgres() as postgres:
+    with contextlib.ExitStack() as stack:
+        try:
+            postgres = stack.enter_context(EmbeddedPostgres())
+        except PostgresMissing as missing:
+            raise ConfigurationError(f"{missing}; or give --dsn") from None
         yield postgres.create_database("demo")
 
 

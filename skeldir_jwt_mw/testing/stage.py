@@ -20,6 +20,8 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
+from skeldir_jwt_mw.errors import ConfigurationError
+from skeldir_jwt_mw.extras import what_to_install
 from skeldir_jwt_mw.migrate import migrate
 
 from .issuer import LoopbackIssuer
@@ -128,8 +130,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return CANNOT_START
         try:
             variables = stack.enter_context(surroundings(issuer))
-        except PostgresMissing as missing:
+        except (PostgresMissing, ConfigurationError) as missing:
             sys.stderr.write(f"{missing}\n")
+            return CANNOT_START
+        except ModuleNotFoundError as missing:
+            if (text := what_to_install(missing)) is None:
+                raise
+            sys.stderr.write(f"{text}\n")
             return CANNOT_START
         sys.stdout.write(
             f"issuer     {issuer.issuer}\n"

@@ -89,6 +89,28 @@ def test_migrate_provision_creates_the_configured_issuers_rows(
     )
 
 
+def test_migrate_tells_who_else_may_use_the_table(invoke: Invoke, new_database: Callable[[], str]) -> None:
+    dsn = new_database()
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, UPDATE ON TABLES TO PUBLIC"
+        )
+    told = printed(invoke("migrate", "--dsn", dsn))
+    assert "warning: everybody (PUBLIC) may SELECT, UPDATE on public.jwt_verification_cache" in told
+    assert "run REVOKE ALL ON public.jwt_verification_cache FROM PUBLIC;\n" in told
+    again = json.loads(printed(invoke("migrate", "--dsn", dsn, "--json")))
+    assert again["open_to"][0] == {
+        "table": "public.jwt_verification_cache",
+        "role": None,
+        "privileges": "SELECT, UPDATE",
+        "revoke": "REVOKE ALL ON public.jwt_verification_cache FROM PUBLIC;",
+    }
+    with psycopg.connect(dsn) as connection:
+        for one in again["open_to"]:
+            connection.execute(one["revoke"].encode())
+    assert printed(invoke("migrate", "--dsn", dsn)) == "up to date\n"
+
+
 def test_migrate_without_a_database_says_what_to_set(invoke: Invoke) -> None:
     error = invoke("migrate").exception
     assert isinstance(error, ConfigurationError)
@@ -316,6 +338,22 @@ def test_explain_names_the_keys_that_there_are(
     serve(settings)
     shown = json.loads(invoke("explain", idp.stranger_token(), "--json", environ=settings).output)
     assert (shown["code"], shown["known_kids"]) == ("unknown_kid", list(idp.kids))
+
+
+def test_explain_lists_every_check_with_the_token_s_value_and_the_configured_one(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    serve(settings)
+    token = idp.token(claims={"aud": "billing-api", "exp": 1, "nbf": 2**33})
+    shown = json.loads(invoke("explain", token, "--json", environ=settings).output)["checks"]
+    faults = {name: row["verdict"] for name, row in shown.items() if row["verdict"] != "ok"}
+    assert faults == {"aud": "wrong_audience", "exp": "expired", "nbf": "not_yet_valid"}
+    assert (shown["aud"]["token"], shown["aud"]["wanted"]) == ("billing-api", ["orders-api"])
+    text = invoke("explain", token, environ=settings).output
+    assert (
+        "\nchecks\n  header: ok\n  iss: ok\n  aud\n    token: billing-api\n    wanted: orders-api\n" in text
+    )
+    assert "    token: 1 (1970-01-01 00:00:01 UTC, " in text
 
 
 def test_explain_asks_for_scopes(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:

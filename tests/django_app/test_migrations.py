@@ -108,6 +108,18 @@ def test_every_file_of_the_schema_is_run_by_exactly_one_migration() -> None:
     assert run == FILES
 
 
+def test_migrate_tells_who_else_may_use_the_table(alias: str, empty: str) -> None:
+    with psycopg.connect(empty) as connection:
+        connection.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT, UPDATE ON TABLES TO PUBLIC")
+    told = django_migrate(alias)
+    words = "WARNING: everybody (PUBLIC) may SELECT, UPDATE on public.jwt_verification_cache"
+    assert words in told
+    assert "run REVOKE ALL ON public.jwt_verification_cache FROM PUBLIC;" in told
+    with psycopg.connect(empty) as connection:
+        connection.execute("REVOKE ALL ON public.jwt_verification_cache FROM PUBLIC")
+    assert "WARNING" not in django_migrate(alias)
+
+
 def test_a_migration_has_the_name_of_its_file() -> None:
     names = sorted(name for app, name in MigrationLoader(None).disk_migrations if app == APP)
     assert names == [name.removesuffix(".sql") for name in FILES]

@@ -29,6 +29,9 @@ LEADERS = "tests/fleet/test_fleet_leaders.py::"
 ROTATION = "tests/fleet/test_fleet_rotation.py::"
 TAMPERING = "tests/fleet/test_fleet_tampering.py::"
 TENANTS = "tests/adapters/test_tenant_context.py::"
+STORE = "tests/stores/test_postgres_store.py::"
+GIVEN_UP = "tests/stores/test_given_up.py::"
+FOREIGN = "tests/stores/test_foreign_hands.py::"
 SINGLEFLIGHT = STAMPEDE + "test_unknown_kid_refresh_is_fleet_singleflight_with_spawn_processes[8]"
 KILLED = LEADERS + "test_a_killed_leader_is_taken_over_when_its_lease_ends"
 TAMPERED = TAMPERING + "test_r55_a_tampered_row_is_refused_and_recovered_from[drop_the_seal]"
@@ -270,6 +273,70 @@ MUTATIONS: dict[str, Mutation] = {
                 new="conditional=Conditional(etag=row.etag)",
             ),
         ),
+    ),
+    # Whoever else uses the database, and its clock.
+    "a scheduled claim renews the moment of the floor": one(
+        STORE + "test_a_clock_that_is_set_back_lengthens_no_deadline_and_no_claim_revives_one[50]",
+        SQL,
+        "floor_set_at = CASE WHEN %(force)s THEN n.t ELSE c.floor_set_at END",
+        "floor_set_at = n.t",
+    ),
+    "a write counts after its lease": one(
+        "tests/stores/test_store_contract.py::"
+        "test_who_wakes_up_after_the_lease_changes_nothing_even_where_nobody_took_over[advisory]",
+        SQL,
+        "c.lease_owner = %(owner)s AND c.lease_until > {CLOCK}",
+        "c.lease_owner = %(owner)s",
+    ),
+    "a lease that is given back leaves its floor": one(
+        "tests/stores/test_store_contract.py::"
+        "test_a_lease_that_is_given_back_costs_the_fleet_nothing[advisory-forced]",
+        SQL,
+        "CASE WHEN c.floor_set_at = c.claimed_at THEN 'epoch'",
+        "CASE WHEN false THEN 'epoch'",
+    ),
+    "a claim that comes late leads": one(
+        GIVEN_UP + "test_a_claim_that_was_not_cancelled_takes_no_lease_when_the_lock_ends[direct]",
+        SQL,
+        "pg_catalog.clock_timestamp() <= pg_catalog.transaction_timestamp() + %(patience)s * interval '1 s'",
+        "%(patience)s > 0",
+    ),
+    "nobody cancels a statement": one(
+        GIVEN_UP + "test_a_locked_table_leaves_no_backend_waiting_for_nobody[direct]",
+        "stores.connection:DeadlineConnection._cancel",
+        "self._driver.cancellations.begin(lambda seconds: self._driver.cancel(connection, seconds))",
+        "pass",
+    ),
+    "a connection beside a cancel": one(
+        GIVEN_UP + "test_no_connection_is_opened_while_a_statement_waits_for_its_cancel",
+        "stores.connection:DeadlineConnection._connected",
+        "if self._driver.cancellations.under_way():",
+        "if False:",
+    ),
+    "what a row holds is returned whole": one(
+        FOREIGN + "test_no_worker_holds_what_somebody_put_there_before_the_limits[last_error]",
+        SQL,
+        "pg_catalog.left(s.last_error, 200)",
+        "s.last_error",
+    ),
+    "a clock of whichever schema": one(
+        FOREIGN + "test_a_poll_and_a_write_read_postgresqls_own_clock",
+        SQL,
+        "-- fragment: CLOCK\npg_catalog.clock_timestamp()",
+        "-- fragment: CLOCK\nclock_timestamp()",
+    ),
+    "operators of whichever schema": one(
+        FOREIGN
+        + "test_a_search_path_that_could_redefine_operators_is_an_operators_to_mend[evil, pg_catalog]",
+        "stores.session:row_of",
+        'if not _BUILT_IN_FIRST.match(values.pop("schemas")):',
+        'if values.pop("schemas") is None:',
+    ),
+    "an encoding that settings choose": one(
+        FOREIGN + "test_no_setting_chooses_the_encoding_that_a_store_reads[role]",
+        "stores.postgres:Psycopg.connect",
+        "**REQUIRED",
+        "**{}",
     ),
     "coordination switched off, Django": Mutation(
         proof="tests/django_app/test_store_fleet.py"

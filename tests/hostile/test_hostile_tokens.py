@@ -13,7 +13,7 @@ from crafting import NOW, Case, Family, token, usual_keys
 from judging import Judges
 from oddities import oddities
 
-import skeldir_jwt_mw.verifier
+import skeldir_jwt_mw.clock
 from skeldir_jwt_mw import InvalidToken, JWTError, VerifiedToken, Verifier
 
 QUICK = 0.005  # seconds of CPU for one verdict
@@ -25,7 +25,7 @@ ALL = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 @pytest.fixture(autouse=True)
 def _the_time_of_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """The corpus was made when the run began, and its tokens are judged as of then."""
-    monkeypatch.setattr(skeldir_jwt_mw.verifier, "time", SimpleNamespace(time=lambda: NOW + 1.0))
+    monkeypatch.setattr(skeldir_jwt_mw.clock, "time", SimpleNamespace(time=lambda: NOW + 1.0))
 
 
 @pytest.fixture(scope="module")

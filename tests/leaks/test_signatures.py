@@ -9,6 +9,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MappingProxyType
 from typing import Any
@@ -58,6 +59,8 @@ def is_plain(default: object) -> bool:
         return all(map(is_plain, default))
     if isinstance(default, MappingProxyType):
         return len(default) == 0
+    if is_dataclass(default) and type(default).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        return all(is_plain(getattr(default, member.name)) for member in fields(default))  # type: ignore[arg-type]
     markers = ("object", "_HAS_DEFAULT_FACTORY_CLASS")  # for "not given", and of dataclasses
     return isinstance(default, PLAIN) or type(default).__name__ in markers
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from attack import Attack, error_of, until
+from psycopg.conninfo import make_conninfo
 from test_interference import rewriting
 
 from skeldir_jwt_mw import deadline, refresher, verifier
@@ -167,3 +168,26 @@ def test_r55_an_expiry_that_was_put_off_is_not_believed_by_who_would_wait_longer
     assert error_of(cold, attack.good) is not None
     assert attack.status_of(patient)["expires"] < 2.0
     until(lambda: error_of(patient, attack.good) is not None, within=5.0)
+
+
+CLOCK_OF_THEIRS = """
+CREATE SCHEMA theirs;
+CREATE FUNCTION theirs.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+    AS $$SELECT pg_catalog.clock_timestamp() - interval '1 hour'$$;
+GRANT USAGE ON SCHEMA theirs TO PUBLIC;
+"""
+
+
+@pytest.mark.parametrize("path", ["theirs,public", "theirs,pg_catalog,public"])
+def test_a_clock_of_the_adversarys_does_not_bring_an_expired_row_back(
+    stage: Callable[..., Attack], path: str
+) -> None:
+    attack = stage(refresh_interval=0.5, max_stale=2.0, wait_budget=0.1)
+    attack.idp.down()
+    until(lambda: error_of(attack.running[0], attack.good) is not None)
+    attack.database.execute(CLOCK_OF_THEIRS)
+    try:
+        dsn = make_conninfo(attack.dsn, options=f"-c search_path={path}")
+        assert error_of(attack.worker(dsn=dsn), attack.good) is not None
+    finally:
+        attack.database.execute("DROP SCHEMA theirs CASCADE")

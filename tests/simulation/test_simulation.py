@@ -8,8 +8,8 @@ from simulator import CALM, NaiveRefresh, Violation, Weather, World
 
 from skeldir_jwt_mw import RefreshPolicy
 from skeldir_jwt_mw.core import adoption
+from skeldir_jwt_mw.core import row as rows
 from skeldir_jwt_mw.core.row import Record
-from skeldir_jwt_mw.stores import memory
 
 SEEDS = 180  # of each kind of run
 BATCH = 15
@@ -121,18 +121,14 @@ def test_without_the_fence_guard_a_zombie_overwrites_newer_keys(monkeypatch: pyt
 
 
 def test_without_the_floor_forced_claims_come_too_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = memory._verdict
-    monkeypatch.setattr(
-        memory, "_verdict", lambda *given: "leader" if (it := judge(*given)) == "floor" else it
-    )
+    judge = rows._verdict
+    monkeypatch.setattr(rows, "_verdict", lambda *given: "leader" if (it := judge(*given)) == "floor" else it)
     assert any(_breaks(seed) for seed in range(10))
 
 
 def test_without_the_lease_its_holder_is_robbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = memory._verdict
-    monkeypatch.setattr(
-        memory, "_verdict", lambda *given: "leader" if (it := judge(*given)) == "wait" else it
-    )
+    judge = rows._verdict
+    monkeypatch.setattr(rows, "_verdict", lambda *given: "leader" if (it := judge(*given)) == "wait" else it)
     assert all(_breaks(seed) for seed in range(5))
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import tracemalloc
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from store_bench import FLOOR, KEY, REFRESH, PostgresBench, claim_of, without_encoding
+from store_bench import FLOOR, KEY, LEASE, REFRESH, PostgresBench, claim_of, without_encoding
 
+import skeldir_jwt_mw.migrate
 from skeldir_jwt_mw.core.effects import Read, StoreContended, StoreReadOnly, StoreUnavailable
 from skeldir_jwt_mw.core.row import clocks_agree
 from skeldir_jwt_mw.errors import ConfigurationError
@@ -31,13 +35,27 @@ READ = Read(force=False, need=False, have=0, bad=-1, floor=FLOOR, refresh=REFRES
 # Grammar of PostgreSQL that looks like a call, and is bound to pg_catalog or to no schema at all.
 GRAMMAR = frozenset({"extract", "greatest", "least", "coalesce"})
 WORDS = """and as by case check conflict constraint exists from in key materialized not of on operator or over
-    select set then table to update using values when where with jwt_verification_cache"""
+    primary select set then table to update using values when where with jwt_verification_cache
+    skeldir_jwt_migrations"""
 KEYWORDS = frozenset(re.findall(r"\w+", WORDS))
 # The first file was released with one function that is bound when the owner creates the table.
 RELEASED = {"0001_create_jwt_verification_cache.sql": {"octet_length"}}
+
+
+def texts_of(module: ModuleType) -> list[str]:
+    """The SQL that a module holds."""
+    constants = (
+        node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Constant)
+    )
+    return [
+        text for node in constants if re.match(r"\s*(SELECT|CREATE|INSERT| ON)\b", text := str(node.value))
+    ]
+
+
 TEXTS = {
     "the statements": "\n".join(STATEMENTS.values()),
     **{migration.name: migration.sql for migration in migrations()},
+    "the ledger's": "\n".join(texts_of(skeldir_jwt_mw.migrate)),
 }
 
 
@@ -132,6 +150,16 @@ def test_a_schema_of_the_adversarys_does_not_turn_the_clock_back(hostile: Postgr
     assert before is not None
     assert now is not None
     assert before <= now < before + 60_000_000
+
+
+def test_a_poll_and_a_write_read_postgresqls_own_clock(hostile: PostgresBench) -> None:
+    """They tell nothing of the path: what they call is enough."""
+    row, claim = hostile.lead()
+    hostile.advance(LEASE + 1)
+    use_path(hostile, "evil, pg_catalog, public")
+    with hostile.session() as session:
+        assert not session.peek(KEY).running
+    assert not hostile.publish(row, claim)
 
 
 @pytest.mark.parametrize("path", ["evil, pg_catalog", "public, pg_catalog", "evil, pg_catalog, public"])
@@ -310,7 +338,15 @@ def test_no_setting_chooses_the_encoding_that_a_store_reads(
         hostile.execute("ALTER ROLE CURRENT_USER SET client_encoding = SQL_ASCII")
     else:
         hostile.store = PostgresStore(make_conninfo(hostile.dsn, client_encoding="SQL_ASCII"))
-    assert hostile.claim().verdict == "leader"
+    assert verdict_of(hostile) == "leader"
+
+
+def verdict_of(bench: PostgresBench) -> str:
+    """The verdict of a claim, or why there is none."""
+    try:
+        return str(bench.claim().verdict)
+    except (StoreContended, StoreUnavailable) as error:
+        return str(error)
 
 
 def answer(**changes: Any) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import pq
 from store_bench import KEY, PostgresBench, claim_of, publish_of
 
 from skeldir_jwt_mw.core.effects import StoreContended, StoreUnavailable
@@ -59,7 +58,7 @@ def give_up(bench: PostgresBench, seconds: float = PATIENCE) -> str:
     session = bench.store.open(seconds)
     try:
         with pytest.raises((StoreUnavailable, StoreContended)) as caught:
-            session.claim(KEY, claim_of())
+            session.claim(KEY, claim_of(need=True, have=2**60))
         return str(caught.value)
     finally:
         session.close()
@@ -174,10 +173,6 @@ def test_an_old_libpq_asks_only_a_server_that_answers(pg_dsn: str, monkeypatch: 
         connection.close()
 
 
-def test_this_libpq_has_a_time_limit() -> None:
-    assert pq.version() >= 170000
-
-
 def hangs(conninfo: Callable[[], str], attempts: int) -> list[str]:
     """What attempts to connect are told, one after the other."""
     store = PostgresStore(conninfo)
@@ -214,6 +209,32 @@ def test_a_server_that_does_not_answer_costs_one_thread_and_is_named() -> None:
             assert told == ["no connection to the database was made in time"] * 5
             assert threading.active_count() <= before + 1
         assert until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.parametrize("broken", ["threading.Timer.start", "os.dup"])
+def test_a_connection_that_cannot_be_watched_is_closed_again(
+    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    connections: list[psycopg.Connection[Any]] = []
+    connect = Psycopg.connect
+
+    def remembering(driver: Psycopg, timeout: int) -> psycopg.Connection[Any]:
+        connections.append(connect(driver, timeout))
+        return connections[-1]
+
+    def fails(*_: Any) -> None:
+        raise OSError("none left")
+
+    monkeypatch.setattr(Psycopg, "connect", remembering)
+    session = PostgresStore(pg_dsn).open(5.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(broken, fails)
+        with pytest.raises(OSError, match="none left"):
+            session.peek(KEY)
+    session.close()
+    assert [connection.closed for connection in connections] == [True]
+    assert not session.peek(KEY).running
+    session.close()
 
 
 def test_many_may_connect_side_by_side(pg_dsn: str) -> None:

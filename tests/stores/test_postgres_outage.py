@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -150,17 +151,35 @@ def test_errors_hold_nothing_of_the_connection_string(server: EmbeddedPostgres) 
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("message", "told"),
     [
-        "FATAL:  sorry, too many clients already",
-        "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
-        "FATAL:  the database system is starting up",
-        "FATAL:  the database system is shutting down",
-        "FATAL:  no more connections allowed (max_client_conn)",
+        ("FATAL:  sorry, too many clients already", "max_connections"),
+        ("FATAL:  remaining connection slots are reserved for roles with SUPERUSER", "max_connections"),
+        ('FATAL:  too many connections for role "app"', "role .*CONNECTION LIMIT"),
+        ('FATAL:  too many connections for database "app"', "database .*CONNECTION LIMIT"),
+        ("FATAL:  the database system is starting up", "starting up"),
+        ("FATAL:  the database system is shutting down", "shutting down"),
+        ("FATAL:  no more connections allowed (max_client_conn)", "pooler .*max_client_conn"),
+        ("FATAL:  query_wait_timeout", "pooler had no connection"),
+        ("FATAL:  server login has been failing, try again later", "pooler cannot connect"),
     ],
 )
-def test_a_server_that_is_busy_or_coming_up_may_be_asked_again(message: str) -> None:
-    assert isinstance(refused_connection(message), StoreContended)
+def test_a_server_that_is_busy_or_coming_up_may_be_asked_again(message: str, told: str) -> None:
+    refused = refused_connection(message)
+    assert isinstance(refused, StoreContended)
+    assert re.search(told, str(refused))
+
+
+def test_trouble_of_this_process_is_told_as_its_own() -> None:
+    refused = refused_connection("connection failed: could not create socket: Too many open files")
+    assert "this process" in str(refused)
+
+
+def test_a_pooler_that_ends_a_statement_is_named() -> None:
+    error = psycopg.OperationalError("FATAL:  query_wait_timeout\nserver closed the connection")
+    told = failed_statement(error, lost=True)
+    assert isinstance(told, StoreContended)
+    assert "pooler had no connection" in str(told)
 
 
 def failed(sqlstate: str | None) -> psycopg.Error:

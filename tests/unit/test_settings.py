@@ -659,7 +659,7 @@ def test_a_suggestion_is_near_or_there_is_none() -> None:
             found = suggestion(slip, names)
             assert found in ("", f", did you mean {name!r}") or slip in names, (slip, found)
         if (found := suggestion(name, others)) != "":
-            assert name in ("ISSUER", "ISSUERS"), (name, found)
+            assert name in ("ISSUER", "ISSUERS", "SOURCE", "RESOURCE"), (name, found)
 
 
 # -- variables of the middleware and of the source ---------------------------------------------------
