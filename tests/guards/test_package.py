@@ -23,7 +23,8 @@ MAX_KIT_BYTES = 40_000  # the test kit: an embedded Postgres, a provider, a flee
 MAX_FRAMEWORKS_BYTES = 60_000  # the adapters that are imported together with their frameworks
 KIT = "skeldir_jwt_mw/testing/"
 FRAMEWORKS = tuple(
-    f"skeldir_jwt_mw/{name}" for name in ("authlib.py", "django/", "fastapi.py", "flask.py", "openapi.py")
+    f"skeldir_jwt_mw/{name}"
+    for name in ("authlib.py", "django/", "fastapi.py", "flask.py", "flask_lifetime.py", "openapi.py")
 )
 
 
