@@ -18,7 +18,7 @@ from project import ROOT, files, name_of
 
 import skeldir_jwt_mw
 
-MAX_LIBRARY_BYTES = 190_000  # without the three parts below
+MAX_LIBRARY_BYTES = 220_000  # without the three parts below
 MAX_OPERATORS_BYTES = 25_000  # the commands, which no service loads
 MAX_KIT_BYTES = 40_000  # the test kit: an embedded Postgres, a provider, a fleet, the demo
 MAX_FRAMEWORKS_BYTES = 60_000  # the adapters that are imported together with their frameworks
