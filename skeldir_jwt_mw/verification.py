@@ -219,10 +219,13 @@ class Verification:
         """The latest `iat` (Unix seconds) of tokens of which these keys prove that their key is not there.
 
         A token may have been issued after the fetch of the keys began, as far as the leeway of clocks tells.
+        Where the clocks have parted since, by a wall clock that was set or by a monotonic one that stood
+        still, the earlier reading counts.
         """
         if served.refresher.static:
             return float("inf")
-        return self._wall() - (now - snapshot.adopted.fetched_at) - served.issuer.leeway
+        ahead = min(self._wall() - now, snapshot.ahead)
+        return snapshot.adopted.fetched_at + ahead - served.issuer.leeway
 
 
 def _claims_in(payload: bytes) -> Mapping[str, Any]:
