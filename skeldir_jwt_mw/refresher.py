@@ -317,7 +317,7 @@ class Refresher:
         self.attention.ended(ending)
         if self.snapshot is not None:
             self.attention.adopt(self.snapshot.adopted, provider_fails=ending.provider_fails)
-        self._rearm(ending.check_at)
+        self._rearm(self.attention.check_at)
 
     def _adopt(self, flight: Flight, adopted: Adopted, *, provider_fails: bool) -> KeySet | None:
         """Replace the snapshot; its keys, None where they are the same. The caller holds `_lock`."""

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from virtual import EPOCH, Process, Violation
+from virtual import EPOCH, Process
 
 from skeldir_jwt_mw import RefreshPolicy
 from skeldir_jwt_mw.core.effects import Claim, Publish, Release
@@ -100,10 +100,11 @@ class Court:
         self.forced: list[float] = []  # on the database's clock
         self.fences: set[int] = set()
         self.generations: list[int] = []
-        self.guess_kids = False  # somebody knows the next key's id before it is published
+        self.judges_all = False  # a 401 for a good token without iat, too
         self._refused: dict[tuple[int, int], Refused] = {}  # by process and key
         self._asleep: dict[int, float] = {}  # seconds that a process's clock has not noticed
         self._hostile = False
+        self._gone: set[tuple[int, int]] = set()  # keys that a process has refused, since they were dropped
 
     def violation(self, text: str) -> None:
         """Something that must never happen has happened."""
@@ -157,6 +158,8 @@ class Court:
         if dropped_at is None:
             return
         pid, policy = worker.process.pid, world.policy
+        if (pid, token.number) in self._gone and not self._hostile and not world.database.step:
+            self.violation("a process accepted a dropped key again that it had refused")
         late = world.now - dropped_at - self._asleep.get(pid, 0.0)
         if late > policy.max_stale + abs(world.database.step) + ROUND:  # nothing excuses this
             self.violation(f"a key was accepted {late:.1f} s after it was dropped, past max_stale")
@@ -183,8 +186,10 @@ class Court:
         good = (
             provider.published_at[token.number] <= token.issued_at and token.number not in provider.dropped_at
         )
-        if good and token.has_iat:  # nothing excuses this
+        if good and (token.has_iat or self.judges_all):  # nothing excuses this
             self.violation(f"a good token was refused with 401 ({code})")
+        if provider.dropped_at.get(token.number, case.opened_at) < case.opened_at:
+            self._gone.add((case.worker.process.pid, token.number))
 
     def _judge_unavailability(self, case: Case, reason: str) -> None:
         world, worker, token = self.world, case.worker, case.token
@@ -192,7 +197,9 @@ class Court:
         if number is None or number in world.provider.dropped_at:
             return
         now, pid = world.now, worker.process.pid
-        if case.known and case.age < self.bounds.revocation_after_a_crash - ROUND and reason != "closed":
+        age = case.age + now - case.opened_at
+        fresh = age < min(self.bounds.revocation_after_a_crash, world.policy.max_stale) - ROUND
+        if case.known and fresh and reason != "closed":
             # Nothing excuses this, but that the clock may just have been found wrong.
             if worker.disturbed_until == EVER or now > worker.disturbed_until + self.bounds.recovery:
                 self.violation(f"503 ({reason}) for a key at hand, {case.age:.1f} s old")

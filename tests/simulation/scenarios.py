@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from court import ROUND
-from virtual import EPOCH
 from world import STRANGERS_KEY, Token, Worker, World, playing
 
 from skeldir_jwt_mw import RefreshPolicy
@@ -49,7 +48,7 @@ FAULTS = (
 def drawn_policy(draw: random.Random) -> RefreshPolicy:
     """Any legal policy, short enough for a run; each value on either side of those that it meets."""
     uniform, chance = draw.uniform, draw.random
-    refresh = uniform(4.0, 24.0)
+    refresh = uniform(3.0, 18.0)
     fetch_timeout = uniform(0.5, 4.0)
     lease = 60.0 if chance() < 0.03 else fetch_timeout + uniform(0.05, 6.0)
     base = uniform(0.1, 3.0)
@@ -97,7 +96,7 @@ class Life:
         """Have callers of this rhythm come to a worker for as long as it lives."""
         world, policy = self.world, self.world.policy
         draw = world.random.uniform
-        busy = min(policy.check_interval / 3, 1.0)
+        busy = min(policy.check_interval / 2, 1.5)
         idle = policy.refresh_interval + policy.check_interval
         gaps: dict[str, Callable[[], float]] = {
             "busy": lambda: draw(0.3 * busy, busy),
@@ -130,10 +129,14 @@ class Life:
                 worker.warm()
             for _ in range(times):
                 worker.request(self.some_token())
-            world.fleet.remove(worker)
+            self._leave(worker)
             worker.exit()
 
         worker.do(live)
+
+    def _leave(self, worker: Worker) -> None:
+        if worker in self.world.fleet:
+            self.world.fleet.remove(worker)
 
     def attack(self, until: float) -> None:
         """Somebody sends tokens with made-up kids, five a second, to whichever worker."""
@@ -145,7 +148,7 @@ class Life:
                 world.random.choice(world.fleet).ask(world.token(kid=kid))
             return world.now < until
 
-        world.every(lambda: world.random.uniform(0.1, 0.3), send)
+        world.every(lambda: world.random.uniform(0.1, 0.4), send)
 
     # -- weather ---------------------------------------------------------------------------------------
 
@@ -223,12 +226,14 @@ class Life:
                 far = now + microseconds(world.random.choice((10.0, 30.0, 1e8)))
                 until, set_at = world.random.choice(("lease", "floor", "backoff", "next")), now
                 changes = {
-                    "lease": {"lease_until": far, "claimed_at": set_at, "lease_owner": row.lease_owner},
+                    "lease": {"lease_until": far, "claimed_at": set_at, "lease_owner": UUID(int=1)},
                     "floor": {"floor_until": far, "floor_set_at": set_at},
                     "backoff": {"backoff_until": far, "backoff_set_at": set_at},
                     "next": {"next_refresh_at": far},
                 }[until]
-                left = min((far - now) / 1e6, {"lease": 60.0, "floor": 60.0, "backoff": 3700.0}.get(until, 0.0))
+                left = min(
+                    (far - now) / 1e6, {"lease": 60.0, "floor": 60.0, "backoff": 3700.0}.get(until, 0.0)
+                )
                 world.trouble("row", left)
                 return replace(row, **changes)  # type: ignore[arg-type]
             case _:
@@ -236,16 +241,16 @@ class Life:
                 return replace(row, content=content, fence=(1 << 62), next_refresh_at=float("inf"))
 
     def _happen_to(self, worker: Worker, kind: str, lasts: float) -> None:
-        world, process = self.world, worker.process
+        world = self.world
         match kind:
             case "freeze" | "restore":
                 worker.freeze(lasts, restored=kind == "restore")
-            case "crash" if len(world.fleet) > 1 or True:
-                world.fleet.remove(worker)
+            case "crash":
+                self._leave(worker)
                 worker.crash()
                 self.populate(Worker(world), "busy")
             case "exit":
-                world.fleet.remove(worker)
+                self._leave(worker)
                 worker.do(worker.exit)
                 self.populate(Worker(world), "busy")
             case "fork":
@@ -259,7 +264,6 @@ class Life:
                 leeway = world.random.choice((world.leeway, world.leeway + 1.0))
                 if worker.verifier is not None:
                     worker.do(lambda: worker.verifier.set_issuers(world.issuer(leeway)))  # type: ignore[union-attr]
-        del process
 
     def _without_threads(self, worker: Worker, kind: str, lasts: float) -> None:
         world, process = self.world, worker.process
@@ -299,11 +303,11 @@ def by_chance(seed: int, *, kinds: tuple[str, ...] | None = None) -> Result:
         kind = ", ".join(kinds)
     bounds = world.court.bounds
     # Until all that was dropped has been refused; in bad weather the last half of it is good.
-    clears_at = draw.uniform(0.3, 1.2) * bounds.revocation_after_a_crash if kinds else 0.0
+    clears_at = draw.uniform(0.3, 0.9) * bounds.revocation_after_a_crash if kinds else 0.0
     ends_at = clears_at + bounds.revocation_after_a_crash + draw.uniform(0.5, 1.5) * policy.refresh_interval
     life = Life(world, clears_at=clears_at, kinds=kinds)
     with playing(world):
-        for _ in range(draw.choice((2, 3, 4, 4, 5, 6, 8, 16))):
+        for _ in range(draw.choice((2, 3, 3, 4, 4, 5, 6, 12))):
             life.populate(Worker(world), draw.choice(RHYTHMS))
         if draw.random() < 0.35:
             life.attack(ends_at if draw.random() < 0.5 else clears_at)
@@ -340,9 +344,11 @@ def _all_verify(world: World) -> None:
     world.provider.rotate()
     accepted: dict[int, bool] = {}
     asked = [worker for worker in world.fleet if worker.process.alive]
-    until = world.now + max(
-        0.0, world.troubled_until(("clock", "row", "provider", "leader"), 0) - world.now
-    ) + max(0.0, world.court._backed_off_until() - world.now)
+    until = (
+        world.now
+        + max(0.0, world.troubled_until(("clock", "row", "provider", "leader"), 0) - world.now)
+        + max(0.0, world.court._backed_off_until() - world.now)
+    )
     until = max([until, *(worker.disturbed_until for worker in asked)])
     until += 2 * world.court.bounds.recovery
 

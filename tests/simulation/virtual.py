@@ -39,6 +39,7 @@ class Process:
         self.alive = True
         self.frozen = False
         self.no_threads = False  # the system gives it no more
+        self.no_calls = False  # no more for calls with a deadline, as fetches are
         self.lost_threads = False  # those that it starts never begin
         self.threads: set[Thread] = set()
         self.most_threads = 0
@@ -61,6 +62,13 @@ class Process:
         deferred, self._deferred = self._deferred, []
         for act in deferred:
             self.kernel.after(0.0, act)
+
+    def lose_threads(self) -> None:
+        """All of its threads are gone, and none of them has come to an end."""
+        self.kernel.forget(self)
+        for thread in self.threads:
+            thread.lose()
+        self.threads.clear()
 
     def end(self) -> None:
         """Nothing of it ever moves again."""
@@ -204,6 +212,18 @@ class Kernel:
         self.after(0.0, go_on)
         return True
 
+    def elsewhere(self, there: float, act: Callable[[], Any], back: float) -> Any:
+        """Have something done by another machine, which goes on whatever becomes of who asked."""
+        task, number, answers = self.task, self.task.waits + 1, []
+
+        def arrive() -> None:
+            answers.append(act())
+            self.after(back, lambda: self.wake(task, number))
+
+        self.after(there, arrive)
+        self.wait()
+        return answers[0]
+
     def bury(self, process: Process) -> None:
         """End the greenlets of a process that is no more; nothing that they still try has an effect."""
         for task in [task for task in self._tasks.values() if task.process is process]:
@@ -211,6 +231,12 @@ class Kernel:
                 task.waits += 1
                 self._hub_of(task)
         process.threads.clear()
+
+    def forget(self, process: Process) -> None:
+        """Never go on with what a process's threads have begun."""
+        for task in self._tasks.values():
+            if task.process is process and task.thread is not None:
+                task.waits += 1
 
     def _hub_of(self, task: _Task) -> None:
         task.greenlet.parent = getcurrent()
@@ -234,11 +260,12 @@ class Thread:
         self._target = target
         self._ended = Event()
         self._begun = False
+        self._calls = name == "skeldir-jwt-call"
         self._process = self.kernel.process
 
     def start(self) -> None:
         process = self._process
-        if process.no_threads:
+        if process.no_threads or (process.no_calls and self._calls):
             raise RuntimeError("can't start new thread")
         if process.lost_threads:
             return
@@ -256,6 +283,9 @@ class Thread:
         finally:
             self._process.threads.discard(self)
             self._ended.set()
+
+    def lose(self) -> None:
+        self._begun = False
 
     def is_alive(self) -> bool:
         return self._begun and not self._ended.is_set()
@@ -385,7 +415,10 @@ def installed(kernel: Kernel) -> Iterator[None]:
     """Let the library run in the kernel's time and threads."""
     threading, system = _Threading(kernel), _System(kernel)
     patches = [
-        *(patch.object(room, "threading", threading) for room in (deadline, latch, pool, refresher, verifier)),
+        *(
+            patch.object(room, "threading", threading)
+            for room in (deadline, latch, pool, refresher, verifier)
+        ),
         patch.object(waiting, "threading", threading),
         *(patch.object(room, "os", system) for room in (deadline, flight, fork)),
         *(patch.object(room, "monotonic", lambda: kernel.process.monotonic()) for room in (deadline, pool)),

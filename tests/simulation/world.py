@@ -1,8 +1,8 @@
 """A fleet, its database, its provider and its callers, under virtual time.
 
-A `Worker` is a process with a real `Verifier`; `Database` answers its statements with the functions that every
-store means the same by (`core.row`); `Provider` publishes keys. Any of them can be slow, hang, fail, lie, stop
-or die, when a scenario says so. What a caller is told goes before the `Court` (`court.py`).
+A `Worker` is a process with a real `Verifier`; `Database` answers its statements with the functions that
+every store means the same by (`core.row`); `Provider` publishes keys. Any of them can be slow, hang, fail,
+lie, stop or die, when a scenario says so. What a caller is told goes before the `Court` (`court.py`).
 
 A signature is here the mark of the key that made it: to check one costs nothing, and all that a verifier
 makes of a token is as it is.
@@ -56,6 +56,7 @@ ISSUER = "https://login.example.com/"
 AUDIENCE = "orders-api"
 SEAL_KEY, STRANGERS_KEY = b"k" * 32, b"s" * 32
 SIGNING = tuple(SigningKey.generate("ES256", kid=f"key-{number}") for number in range(40))
+FORGERS = 39  # the key of somebody who would like to be the provider
 LIFETIME = 100_000  # seconds; here no token expires by itself
 
 
@@ -140,7 +141,6 @@ class Provider:
         """Answer one request."""
         world = self._world
         draw, wait = world.random.uniform, world.kernel.wait
-        wait(draw(0.002, 0.02))
         self.answers += 1
         mode = self.mode
         if mode == "hangs":
@@ -151,11 +151,10 @@ class Provider:
             wait(draw(0.01, 0.1))
             world.trouble("provider", 0.0)
             raise FetchFailed("status 503", self.retry_after if mode == "limits" else None)
-        numbers = self.keys
         seconds = draw(0.5, 2.5) if mode == "slow" else draw(*self.latency)
         if seconds > 0.5:
             world.trouble("provider", seconds)
-        wait(seconds)
+        numbers = world.kernel.elsewhere(draw(0.002, 0.02), lambda: self.keys, seconds)
         etag = f'"{"-".join(map(str, numbers))}"'
         if conditional.etag == etag:
             return Fetched(document=None, etag=etag, max_age=self.max_age)
@@ -165,7 +164,7 @@ class Provider:
 class Database:
     """One table in memory. `mode` is how it answers a process, or all of them.
 
-    ok, slow, cut (connections are lost), down (refused), dark (no answer), locked (by somebody else), demoted.
+    ok, slow, cut (connections are lost), down (refused), dark (no answer), locked (by others), demoted.
     """
 
     def __init__(self, world: World) -> None:
@@ -173,6 +172,7 @@ class Database:
         self.rows: dict[str, Record] = {}
         self.mode = "ok"
         self.modes: dict[int, str] = {}  # by process id
+        self.delays: dict[int, float] = {}  # seconds more on the way there, by process id
         self.step = 0.0  # seconds by which its clock was set forward
         self.statements = 0
         self.claims = 0
@@ -187,7 +187,7 @@ class Database:
         world = self._world
         draw, wait = world.random.uniform, world.kernel.wait
         mode = self.modes.get(process.pid, self.mode)
-        there, back = draw(0.0005, 0.02), draw(0.0005, 0.02)
+        there, back = draw(0.0005, 0.02) + self.delays.get(process.pid, 0.0), draw(0.0005, 0.02)
         if mode == "slow":
             there, back = draw(0.05, 1.2), draw(0.05, 1.2)
             world.trouble("store", there + back, process.pid)
@@ -200,22 +200,20 @@ class Database:
             if world.now >= ends:
                 raise StoreUnavailable("no answer in time")
             wait(min(0.25, max(0.001, ends - world.now)))
-        wait(there)
         if mode == "down":
+            wait(there)
             world.trouble("store", 0.0, process.pid)
             raise StoreUnavailable("refused")
         if mode == "demoted" and not isinstance(asked, Read | type(None)):
+            wait(there)
             world.trouble("store", 0.0, process.pid)
             raise StoreReadOnly("the database is a replica")
         if mode == "cut" and world.random.random() < 0.6:
             world.trouble("store", 0.0, process.pid)
-            if world.random.random() < 0.5:
-                execute()
-            wait(back)
+            reaches = world.random.random() < 0.5
+            world.kernel.elsewhere(there, execute if reaches else lambda: None, back)
             raise StoreContended("cut off")
-        value = execute()
-        wait(back)
-        return value
+        return world.kernel.elsewhere(there, execute, back)
 
 
 class SimStore:
@@ -486,6 +484,7 @@ class World:
         self.database = Database(self)
         self.fleet: list[Worker] = []
         self.court = Court(self)
+        self.excusable = True  # whether trouble excuses anything; where it must not, a scenario says so
         self._troubles: dict[tuple[str, int | None], float] = {}
 
     @property
@@ -521,6 +520,7 @@ class World:
         if kid is None:
             number = self.provider.newest if number is None else number
             kid, mark = f"key-{number}", MARKS[number]
+            number = None if number == FORGERS else number
         else:
             mark = MARKS[0]
         now = EPOCH + self.now
@@ -533,6 +533,8 @@ class World:
 
     def trouble(self, kind: str, seconds: float, pid: int | None = None) -> None:
         """Something has struck, and may be felt for so long."""
+        if not self.excusable:
+            return
         until = self.now + seconds
         key = (kind, pid)
         if until > self._troubles.get(key, -1e9):
