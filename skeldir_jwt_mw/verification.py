@@ -111,6 +111,8 @@ class Verification:
         assert snapshot is not None
         if now >= refresher.attention_at or wall >= refresher.attention_by:
             flight = refresher.attend(now)
+            if refresher.snapshot is not snapshot:  # its clock has stood still: the keys are older, or gone
+                return self.judge(raw, errand)
             overdue = refresher.attention.is_overdue(now)
             # One budget for all who come meanwhile, or a provider that hangs would slow each of them down.
             if flight and errand is None and now < (until := flight.started_at + self._policy.wait_budget):

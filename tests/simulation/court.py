@@ -80,8 +80,10 @@ class Refused:
     times: int = 0
     latest: float = EVER
 
-    def again(self, now: float) -> int:
-        """One more."""
+    def again(self, now: float, patience: float) -> int:
+        """One more; who comes again only after so long may find keys that have expired meanwhile."""
+        if now - self.latest > patience:
+            self.since, self.times = now, 0
         if now - self.latest > ROUND:
             self.latest = now
             self.times += 1
@@ -205,7 +207,8 @@ class Court:
                 self.violation(f"503 ({reason}) for a key at hand, {case.age:.1f} s old")
             return
         refused = self._refused.setdefault((pid, number), Refused(since=case.opened_at))
-        since, times = refused.since, refused.again(now)
+        times = refused.again(now, world.policy.max_stale / 2)
+        since = refused.since
         kinds = ("store", "provider", "leader", "clock", "row", "threads")
         excused = max(world.troubled_until(kinds, pid), self._backed_off_until(), worker.disturbed_until)
         lasts = now - max(since, excused)
@@ -217,11 +220,15 @@ class Court:
             self.violation(f"503 ({reason}) for {lasts:.1f} s after all trouble")
 
     def _backed_off_until(self) -> float:
-        """Until when the fleet leaves the provider alone."""
+        """Until when the fleet leaves the provider alone, or is told to by whoever writes to the row."""
         row = self.world.row
-        if row is None or not row.is_backed_off(self.world.database.now_us):
+        if row is None:
             return EVER
-        return row.backoff_until / 1e6 - EPOCH - self.world.database.step
+        now, step = self.world.database.now_us, self.world.database.step
+        until = row.backoff_until if row.is_backed_off(now) else EVER
+        if self._hostile and row.is_floored(self.world.policy.floor, now):
+            until = max(until, row.floor_until)
+        return until / 1e6 - EPOCH - step
 
     # -- what happens to processes and to the row --------------------------------------------------------
 

@@ -554,3 +554,41 @@ def rows_that_were_written_by_others_stall_nobody(seed: int) -> Result:
         world.run(27.0 + 60.0 + world.court.bounds.recovery)
         must(all(world.provider.newest in worker.knows() for worker in fleet), "the fleet is stalled")
     return Result("hostile rows", world)
+
+
+@named
+def a_restored_machine_uses_no_key_past_its_end(seed: int) -> Result:
+    """The monotonic clock stands still for longer than the keys may live, and no bound but that one counts."""
+    world = World(seed, replace(POLICY, lease=60.0, max_stale=12.0, wait_budget=(0.0, 1.0)[seed % 2]))
+    with playing(world):
+        worker = Worker(world)
+        worker.ask(world.token())
+        world.run(1.0)
+        worker.freeze(world.random.uniform(14.0, 40.0), restored=True)
+        world.provider.rotate(keep=1)
+        while worker.process.frozen:
+            world.run(world.now + 0.5)
+        for _ in range(3):
+            worker.ask(world.token(1))
+            world.run(world.now + 0.5)
+    return Result("restore", world)
+
+
+@named
+def a_clock_that_was_set_forward_makes_no_key_old(seed: int) -> Result:
+    """A newer row comes to a worker after the database's clock went on by an hour."""
+    world = strict(seed, replace(POLICY, background=False, wait_budget=0.1, max_stale=9000.0))
+    with playing(world):
+        idle, other = Worker(world), Worker(world)
+        idle.ask(world.token())
+        world.run(1.0)
+        world.provider.rotate()
+        other.ask(world.token())
+        world.run(2.0)
+        life_in(world).set_clock(3600.0)
+        world.provider.latency = (0.8, 0.9)
+        for _ in range(4):
+            idle.ask(world.token(1))
+            world.run(world.now + 0.3)
+        world.run(12.0)
+    return Result("clock", world)

@@ -205,6 +205,22 @@ WRONG = (
         "bound",
     ),
     Wrong(
+        "a request goes on with keys that were found to be older",
+        "a restored machine uses no key past its end",
+        verification.Verification,
+        "judge",
+        "if refresher.snapshot is not snapshot:",
+        "if False:",
+    ),
+    Wrong(
+        "the database's clock alone tells the age of keys",
+        "a clock that was set forward makes no key old",
+        adoption.Adoption,
+        "judge",
+        "max(fetched_at, trusted.fetched_at)",
+        "fetched_at",
+    ),
+    Wrong(
         "keys never expire",
         "an outage of the provider is served through",
         refresher.Refresher,
