@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from skeldir_jwt_mw.flight import QUEUED, SLACK
 Script = Callable[[Rig], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
     """`prepare` is played without faults, `act` with them; both by the thread that asks."""
 
@@ -116,25 +117,75 @@ def _fetched_elsewhere(rig: Rig) -> None:
 
 
 def _closed_in_the_air(rig: Rig) -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        entered.set()
-        leave.wait(PATIENCE)
-
-    rig.hook = hang
-    rig.verifier._roster.served[0].refresher.demand("cold", rig.time.monotonic(), force=False)
-    assert entered.wait(PATIENCE)
+    """A fetch hangs until somebody asks whether its result is still wanted."""
+    over = False
+    rig.hook = lambda: _until(lambda: over or rig.refresher._stopping.is_set())
     try:
+        rig.refresher.demand("cold", rig.time.monotonic(), force=False)
+        _until(lambda: rig.is_leased() or not threads())
         rig.verifier.close()
         rig.refresher.join(PATIENCE)
     finally:
+        over = True
         rig.hook = lambda: None
-        leave.set()
+
+
+def _joined(rig: Rig) -> None:
+    """Another request's flight is in the air, and lands when this one waits for it."""
+    over = False
+    rig.hook = lambda: _until(lambda: over or rig.verifier._threads.taken > 0)
+    try:
+        rig.refresher.demand("cold", rig.time.monotonic(), force=False)
+        rig.verify()
+    finally:
+        over = True
+        rig.hook = lambda: None
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE
+    while not holds() and time.monotonic() < ends:
+        time.sleep(0.001)
+
+
+def _newer_but_due(rig: Rig) -> None:
+    """Another process has published newer keys, which are themselves past their schedule by now."""
+    _rotated(rig)
+    elsewhere = rig.another()
+    elsewhere.refresh()
+    elsewhere.close()
+    rig.time.move(rig.policy.refresh_interval + 1)
 
 
 def _asked_by_a_task(rig: Rig) -> None:
     asyncio.run(rig.verifier.averify(token(rig.rotation)))
+
+
+def _lost(rig: Rig) -> None:
+    """A flight is in the air that nobody flies, for longer than that can be believed."""
+    refresher = rig.refresher
+    with refresher._lock:
+        refresher._board("cold", rig.time.monotonic(), force=False)
+    rig.time.move(QUEUED + 1)
+
+
+def _bug(rig: Rig) -> None:
+    def trouble(call: str) -> None:
+        raise ZeroDivisionError
+
+    rig.store.trouble = trouble
+
+
+def _without_threads(rig: Rig) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with mock.patch.object(threading.Thread, "start", refuse):
+        rig.verify()
+
+
+def _replaced(rig: Rig) -> None:
+    rig.verifier.set_issuers(rig.verifier.issuers)
 
 
 SCENES = (
@@ -157,6 +208,12 @@ SCENES = (
     Scene(name="warm", act=lambda rig: rig.verifier.warm()),
     Scene(name="refresh", prepare=_rotated, act=lambda rig: rig.verifier.refresh()),
     Scene(name="closed in the air", act=_closed_in_the_air),
+    Scene(name="joined", act=_joined),
+    Scene(name="newer, but due", prepare=_newer_but_due, act=Rig.verify),
+    Scene(name="lost", prepare=_lost, act=Rig.verify),
+    Scene(name="broken off by a bug", prepare=_bug, act=Rig.verify),
+    Scene(name="no thread", act=_without_threads),
+    Scene(name="issuers replaced", prepare=_warm, act=_replaced),
 )
 
 
