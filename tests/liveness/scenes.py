@@ -117,9 +117,9 @@ def _fetched_elsewhere(rig: Rig) -> None:
 
 
 def _closed_in_the_air(rig: Rig) -> None:
-    """A fetch hangs until somebody asks whether its result is still wanted."""
+    """A fetch hangs until nobody waits for it any more."""
     over = False
-    rig.hook = lambda: _until(lambda: over or rig.refresher._stopping.is_set())
+    rig.hook = lambda: _until(lambda: over)
     try:
         rig.refresher.demand("cold", rig.time.monotonic(), force=False)
         _until(lambda: rig.is_leased() or not threads())
