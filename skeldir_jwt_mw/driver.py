@@ -30,6 +30,7 @@ from .core.effects import (
     Wait,
 )
 from .core.order import Ending, Gate, Reply, Settle, Step, Use
+from .core.row import MAX_VALIDATOR
 from .deadline import DeadlineExceeded, GivenUp, Occupied, Purpose
 from .errors import ConfigurationError
 from .latch import Latch
@@ -264,6 +265,8 @@ def _as_promised(answer: object) -> Fetched | FetchFailed:
         return FetchFailed("the document is larger than 256 KiB")
     if not all(isinstance(version, str | None) for version in versions):
         return FetchFailed("the source returned a validator that is not a string")
+    if any(len(str(version).encode("utf-8", "replace")) > MAX_VALIDATOR for version in versions):
+        answer = replace(answer, etag=None, last_modified=None)  # the row takes none so long
     if not isinstance(max_age, int | float | None):
         return FetchFailed("the source returned a max_age that is not a number")
     return answer

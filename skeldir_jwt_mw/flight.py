@@ -36,8 +36,8 @@ class Flight:
     """One refresh in the air. Once it has `landed` there is an `ending`."""
 
     __slots__ = (
-        "adopted",
         "_endings",
+        "adopted",
         "deadline",
         "forced",
         "landed",

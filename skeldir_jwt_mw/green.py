@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
@@ -67,7 +68,7 @@ def in_a_real_thread(call: Callable[[], T]) -> T:
         case "gevent":
             result, error = _in_a_thread_of_gevent(lambda: _outcome(call))
         case "eventlet":
-            result, error = sys.modules["eventlet.tpool"].execute(_outcome, call)
+            result, error = import_module("eventlet.tpool").execute(_outcome, call)
     if error is not None:
         raise error
     return cast(T, result)
@@ -99,12 +100,10 @@ def _outcome(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:
 
 def _in_a_thread_of_gevent(call: Callable[[], T]) -> T:
     """In a pool of our own, since gevent's serves the application's name resolution too."""
-    import gevent.threadpool
-
-    hub: Any = gevent.get_hub()
+    hub: Any = sys.modules["gevent"].get_hub()
     pool = getattr(hub, "_skeldir_jwt_threads", None)  # there, so that it goes with the hub
     if pool is None:
-        pool = gevent.threadpool.ThreadPool(MOST_THREADS, hub, IDLE_SECONDS)
+        pool = import_module("gevent.threadpool").ThreadPool(MOST_THREADS, hub, IDLE_SECONDS)
         hub._skeldir_jwt_threads = pool
     result: T = pool.apply(call)
     return result

@@ -220,6 +220,7 @@ class Refresher:
             failures=self._failures,
             replace_stranger=now >= self._strangers.until,
             coordinated=self._coordinated,
+            wall=self._clock.wall(),
         )
         flight = Flight(started_at=now, forced=force)
         course = Course(

@@ -107,7 +107,10 @@ def _fetched_elsewhere(rig: Rig) -> None:
         )  # fmt: skip
         seal = rig.verifier._setup.sealer.seal(key, content)
         session.publish(
-            key, Publish(owner=claim.owner, content=content, next_us=fetched + 3 * 10**8, seal=seal, coordinated=True)
+            key,
+            Publish(
+                owner=claim.owner, content=content, next_us=fetched + 3 * 10**8, seal=seal, coordinated=True
+            ),
         )
         session.close()
 
