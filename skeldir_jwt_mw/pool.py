@@ -133,6 +133,8 @@ class Pool:
             with self._lock:
                 self._threads.pop(thread, None)
                 return bool(self._threads)
+        except KeyError as error:  # from Python's own tidying up, where a signal's handler has raised in start()
+            raise (error.__context__ or error) from None
         return True
 
     def _dead(self) -> list[threading.Thread]:

@@ -36,6 +36,7 @@ class Scene:
 
 
 def _warm(rig: Rig) -> None:
+    rig.verifier.warm()
     rig.verify()
     rig.time.move(rig.policy.floor + 1)
 
@@ -293,7 +294,13 @@ def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: b
         assert outcome.raised != error.__name__, "a fault in another thread reached the request"
     rig.store.trouble = lambda _: None
     rig.fails = False
-    _recovers(rig, outcome)
+    recovers(rig, outcome)
+    leaves_nothing(rig)
+    return outcome
+
+
+def leaves_nothing(rig: Rig) -> None:
+    """Fails where a thread, a lock, a place, a session or a lease has nobody who will end it."""
     quiet()
     assert not threads()
     locks = held_locks(rig.verifier, rig.store)
@@ -306,10 +313,9 @@ def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: b
     row = rig.row()
     leased = 0.0 if row is None or row.lease_owner is None else row.lease_until / 1e6 - rig.time.store()
     assert leased <= rig.policy.lease, "a lease has no end"
-    return outcome
 
 
-def _recovers(rig: Rig, outcome: Outcome) -> None:
+def recovers(rig: Rig, outcome: Outcome) -> None:
     """Ask until there is an answer, and let time pass as the answers say."""
     closed = rig.refresher._stopping.is_set()
     if closed:  # then its successor has to recover
