@@ -58,7 +58,7 @@ def main(count: int, seed: int) -> None:
         recovers(rig, Outcome())
         leaves_nothing(rig)
     faulthandler.cancel_dump_traceback_later()
-    print(played)
+    sys.stdout.write(f"{played}\n")
 
 
 def took() -> float:

@@ -1,4 +1,4 @@
-"""What happens to a verifier while a fault strikes, how it is seen to have recovered, and what it may leave."""
+"""What happens to a verifier while a fault strikes, how it has to recover, and what it may leave behind."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def _fetched_elsewhere(rig: Rig) -> None:
     assert snapshot is not None
     session = MemoryStore.open(rig.store, 3.0)
     claim = Claim(
-        owner=uuid4(), force=True, need=False, have=snapshot.generation, bad=-1, lease=1.0, floor=5.0, refresh=300.0,
-        reason="unknown_kid", use_gate=True,
+        owner=uuid4(), force=True, need=False, have=snapshot.generation, bad=-1, lease=1.0, floor=5.0,
+        refresh=300.0, reason="unknown_kid", use_gate=True,
     )  # fmt: skip
     polls = 0
     document = rig.source.fetch(mock.Mock()).document
@@ -265,7 +265,7 @@ class Outcome:
 
 
 def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: bool = False) -> Outcome:
-    """Play the scene with an exception at a place; fails where the verifier does not recover, or leaves something."""
+    """Play the scene with an exception at a place; fails where the verifier does not recover."""
     outcome = Outcome()
     rig = Rig(**scene.policy)
     scene.prepare(rig)
@@ -277,17 +277,19 @@ def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: b
             raise error("struck")
 
     deaths: list[Any] = []
-    with mock.patch.object(threading, "excepthook", deaths.append):
-        with watching(visit, signals=signals) as no_more_here:
-            try:
-                scene.act(rig)
-                no_more_here()
-            except JWTError as refused:
-                outcome.raised = type(refused).__name__
-            except error as raised:
-                outcome.raised = type(raised).__name__
+    with (
+        mock.patch.object(threading, "excepthook", deaths.append),
+        watching(visit, signals=signals) as no_more_here,
+    ):
+        try:
+            scene.act(rig)
             no_more_here()
-            quiet()
+        except JWTError as refused:
+            outcome.raised = type(refused).__name__
+        except error as raised:
+            outcome.raised = type(raised).__name__
+        no_more_here()
+        quiet()
     assert {death.exc_type for death in deaths} <= {error}, deaths
     deaths.clear()
     if where.role != ASKING:

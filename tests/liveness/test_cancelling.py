@@ -32,7 +32,9 @@ def in_the_air(rig: Rig) -> Any:
 
 
 def land(rig: Rig, flight: Any) -> None:
-    rig.refresher.settle(flight, rig.refresher._schedule.failed_here(0.0, failures=0, bad=-1, unreadable=False))
+    rig.refresher.settle(
+        flight, rig.refresher._schedule.failed_here(0.0, failures=0, bad=-1, unreadable=False)
+    )
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2])

@@ -20,7 +20,9 @@ FAULTS = (MemoryError, RecursionError, KeyboardInterrupt, SystemExit) if ALL els
 SIGNALS = (TimeoutError, KeyboardInterrupt, SystemExit) if ALL else (TimeoutError,)  # what handlers raise
 
 # Rooms of pure functions: an exception in one line of them is one in any other.
-PURE = {f"core/{name}.py" for name in ("claims", "compact", "issuer", "jwk", "keys", "signature", "strict_json")}
+PURE = {
+    f"core/{name}.py" for name in ("claims", "compact", "issuer", "jwk", "keys", "signature", "strict_json")
+}
 ATTEMPTS = 3  # threads take turns as they like, so that a run may not get to a place
 UNMET = 0.5  # the share of places that no attempt may reach
 
@@ -34,7 +36,8 @@ MATTERING = {
     "driver.py": "supervised Performer.perform Performer.hang_up Performer._fetch Performer._ask",
     "flight.py": "Flight.__init__ Flight.land Flight.is_lost",
     "latch.py": "Latch.set Latch.tell Latch.forget Latch.wait Latch._tell",
-    "pool.py": "Pool.submit Pool.hurry Pool.see_to_it Pool.rest Pool._see_to_it Pool._work Pool._next Pool._pick",
+    "pool.py": "Pool.submit Pool.hurry Pool.see_to_it Pool.rest Pool._see_to_it Pool._work Pool._next"
+    " Pool._pick",
     "refresher.py": "Refresher.attend Refresher.demand Refresher._board Refresher._take_off Refresher.settle"
     " Refresher.use Refresher.break_off Refresher.stop Refresher.join Refresher._end_what_is_lost"
     " Refresher._fail_here Refresher._apply Refresher._adopt Refresher._rearm",
@@ -65,9 +68,13 @@ def places_to_strike(scene: Scene, *, signals: bool) -> list[Place]:
         for earlier in SCENES[: SCENES.index(scene)]:
             places -= places_of(earlier, signals=signals)
         if signals:  # those of a line are struck by the other test, with another exception
-            places = frozenset(place for place in places if place.event != "line" or place.where.startswith("/"))
+            places = frozenset(
+                place for place in places if place.event != "line" or place.where.startswith("/")
+            )
         functions = {(place.where, place.function): place for place in sorted(places, reverse=True)}
-        places = frozenset(place for place in places if place.where not in PURE) | frozenset(functions.values())
+        places = frozenset(place for place in places if place.where not in PURE) | frozenset(
+            functions.values()
+        )
     return sorted(places)
 
 
@@ -78,9 +85,7 @@ def strike(scene: Scene, kinds: tuple[type[BaseException], ...], *, signals: boo
         for kind in kinds:
             tried += 1
             try:
-                unmet += not any(
-                    struck(scene, place, kind, signals=signals).struck for _ in range(ATTEMPTS)
-                )
+                unmet += not any(struck(scene, place, kind, signals=signals).struck for _ in range(ATTEMPTS))
             except AssertionError as failure:
                 failures.append(f"{kind.__name__} at {place}: {failure}")
     assert not failures, "\n".join(failures)
