@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,6 +21,10 @@ class Owner(Protocol):
     """Whose flight it is: the refresher."""
 
     quick: bool  # whether the last fetch was
+
+    def stop(self) -> None:
+        """Begin nothing more, and end the flight early."""
+        ...
 
     def report(self, report: Report) -> None:
         """The operator is to be told."""
@@ -59,6 +65,7 @@ class Course:
         self._begun = self._waits = False
         self._ending: Ending | None = None  # until it is put to use
         self.done = Latch()  # nothing more will be performed
+        _courses.add(self)
 
     def is_over(self) -> bool:
         """Whether somebody has ended the flight before it began."""
@@ -125,3 +132,20 @@ class Course:
     def holds(self, lease: Release | None) -> None:
         """The flight holds the fleet's lease, or does no longer."""
         self.flight.lease = lease
+
+
+# Also those whose verifier is gone, or whose flight counts as lost: they may hold a lease.
+_courses: weakref.WeakSet[Course] = weakref.WeakSet()
+
+
+def end_all(until: float, clock: Callable[[], float]) -> None:
+    """Have every flight of this process end early and give its lease back, and wait for that until then."""
+    under_way = [
+        course
+        for course in list(_courses)
+        if course.flight.process == os.getpid() and not course.done.is_set()
+    ]
+    for course in under_way:
+        course._owner.stop()
+    for course in under_way:
+        course.done.wait(until - clock())
