@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from attack import Attack, error_of, until
 from psycopg.conninfo import make_conninfo
 from test_interference import rewriting
 
-from skeldir_jwt_mw import deadline, refresher, verifier
+from skeldir_jwt_mw import deadline, verifier
+from skeldir_jwt_mw.clock import SYSTEM
 from skeldir_jwt_mw.errors import MAX_RETRY_AFTER
 
 TABLE = "public.jwt_verification_cache"
@@ -43,9 +45,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    defaults = refresher.Refresher.__init__.__kwdefaults__
-    monkeypatch.setitem(defaults, "clock", clock)
-    monkeypatch.setattr(verifier, "monotonic", clock)
+    monkeypatch.setattr(verifier.Verifier, "_clock", replace(SYSTEM, monotonic=clock))
     return clock
 
 
