@@ -8,7 +8,6 @@ that is closed begins nothing. `Performer.perform` is the one thing that blocks.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
@@ -34,6 +33,7 @@ from .core.order import Ending, Gate, Reply, Settle, Step, Use
 from .core.row import MAX_VALIDATOR
 from .deadline import DeadlineExceeded, GivenUp, Occupied, Purpose
 from .errors import ConfigurationError
+from .latch import Latch
 from .sources import Source
 from .sources.local import own_trouble
 from .stores.base import Session, Store
@@ -151,7 +151,7 @@ class Performer:
         source_key: str,
         store: Store,
         fetching: Purpose,
-        stopping: threading.Event,
+        stopping: Latch,
     ) -> None:
         self._source = source
         self._source_key = source_key

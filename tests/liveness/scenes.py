@@ -70,6 +70,7 @@ def _store_down(*calls: str) -> Script:
 
         def trouble(call: str) -> None:
             if call in calls:
+                rig.time.move(0.3)  # some tries fit into a lease
                 raise StoreUnavailable("down")
 
         rig.store.trouble = trouble
@@ -88,6 +89,7 @@ def _fetched_elsewhere(rig: Rig) -> None:
         reason="unknown_kid", use_gate=True,
     )  # fmt: skip
     polls = 0
+    document = rig.source.fetch(mock.Mock()).document
 
     def trouble(call: str) -> None:
         nonlocal polls
@@ -97,7 +99,6 @@ def _fetched_elsewhere(rig: Rig) -> None:
             publish()
 
     def publish() -> None:
-        document = rig.source.fetch(mock.Mock()).document
         fetched = row.claimed_us
         content = Content(
             generation=row.fence, fetched_us=fetched, expires_us=fetched + 10**10, etag=None,
@@ -246,7 +247,8 @@ def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: b
     assert (verifier._threads.taken, verifier._tasks.taken) == (0, 0), "a waiter's place was not given back"
     assert rig.store.held == 0, "a session was not closed"
     row = rig.row()
-    assert row is None or row.lease_owner is None, "a lease has no end"
+    leased = 0.0 if row is None or row.lease_owner is None else row.lease_until / 1e6 - rig.time.store()
+    assert leased <= rig.policy.lease, "a lease has no end"
     return outcome
 
 

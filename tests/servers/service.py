@@ -1,6 +1,7 @@
 """The app behind every server: it says which process answered. `SERVICE` describes its verifier as JSON.
 
-With `SERVICE_REFRESHES_FIRST` a refresh is in the air when the import ends, for a server that forks after it.
+With `SERVICE_REFRESHES_UNTIL` a refresh is in the air when the import ends, for a server that forks after it;
+the import goes on once the file of that name is there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import skeldir_jwt_mw.asgi
@@ -46,20 +48,20 @@ def is_refreshing() -> bool:
     return any(status["refreshing"] for status in verifier.status().values())
 
 
-def refresh_in_the_background() -> None:
-    """Have a refresh in the air, as a service has that warms up in a thread."""
+def refresh_in_the_background(seen: Path) -> None:
+    """Have a refresh in the air, as a service that warms up in a thread; `seen` appears once it fetches."""
 
     def warm() -> None:
         with suppress(KeysUnavailable):
             verifier.warm()
 
     threading.Thread(target=warm, daemon=True).start()
-    while not is_refreshing():
+    while not seen.exists():
         time.sleep(0.005)
 
 
-if os.environ.get("SERVICE_REFRESHES_FIRST"):
-    refresh_in_the_background()
+if "SERVICE_REFRESHES_UNTIL" in os.environ:
+    refresh_in_the_background(Path(os.environ["SERVICE_REFRESHES_UNTIL"]))
 
 
 def answer() -> bytes:
