@@ -6,6 +6,7 @@ import logging
 
 from .config import Issuer, RefreshPolicy
 from .errors import ConfigurationError, InsufficientScope, InvalidToken, JWTError, KeysUnavailable
+from .log_lines import PrintableArguments
 from .seal_keys import seal_keys_from_env
 from .stores import MemoryStore, PostgresStore
 from .token import VerifiedToken, current_token
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+logging.getLogger("skeldir_jwt_mw").addFilter(PrintableArguments())
 
 # The application decides where log records go.
 logging.getLogger("skeldir_jwt_mw").addHandler(logging.NullHandler())

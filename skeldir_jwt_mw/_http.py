@@ -8,19 +8,34 @@ asks `Guard.refusal` what to answer; it writes a `Response` in its framework's t
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, assert_never
 
-from .credentials import Headers, TokenGetter, bearer_token, from_cookie, from_header, is_b64token
+from .credentials import (
+    Headers,
+    TokenGetter,
+    bearer_token,
+    exact,
+    first_of,
+    from_cookie,
+    from_header,
+    is_b64token,
+    jwt_shaped,
+    reads_authorization,
+)
 from .errors import InsufficientScope, InvalidToken, KeysUnavailable
 from .exempt import ExemptPaths
+from .options import EXEMPT, EXEMPT_PREFLIGHT, NOTHING, REALM, REQUIRED, chosen
+from .preflight import is_preflight, tell_of_preflight
 from .protected_resource import ProtectedResource, Resource
 from .request import EnvironRequest, Request, ScopeRequest
 from .rules import flag, refuse, text_of
+from .user_key import UserKey, user_key_of
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -39,9 +54,14 @@ __all__ = [
     "ScopeRequest",
     "TokenGetter",
     "TokenVerifier",
+    "Verified",
+    "first_of",
     "from_cookie",
     "from_header",
+    "jwt_shaped",
 ]
+
+logger = logging.getLogger("skeldir_jwt_mw")
 
 REFUSALS = (InvalidToken, InsufficientScope, KeysUnavailable)  # what an adapter catches from verify()
 Refusal: TypeAlias = InvalidToken | InsufficientScope | KeysUnavailable
@@ -54,7 +74,7 @@ DESCRIPTIONS = {
     "temporarily_unavailable": "The access token cannot be verified at the moment",
 }
 
-VERIFIED = "skeldir_jwt_verified"  # in an ASGI scope: (verifier, raw, token), so that none is verified twice
+VERIFIED = "skeldir_jwt_verified"  # in an ASGI scope: a `Verified`, so that no token is verified twice
 FRAMING = ("Content-Type", "Content-Length")
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
@@ -74,6 +94,14 @@ class TokenVerifier(Protocol):
     def status(self) -> Mapping[str, Any]:
         """One entry per configured issuer, under its name."""
         ...
+
+
+class Verified(NamedTuple):
+    """What a middleware has verified of its request; whoever stands further inside may go by it."""
+
+    verifier: TokenVerifier
+    raw: str | bytes  # as `credentials` returned it
+    token: VerifiedToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,31 +131,31 @@ class Guard:
         self,
         verifier: TokenVerifier | None = None,
         *,
-        required: bool = True,
-        exempt: Iterable[str] = (),
-        exempt_preflight: bool = True,
-        realm: str = "api",
-        resource: Resource | None = None,
-        token_getter: TokenGetter | None = None,
+        required: bool = REQUIRED,
+        exempt: Iterable[str] = EXEMPT,
+        exempt_preflight: bool = EXEMPT_PREFLIGHT,
+        realm: str = REALM,
+        resource: Resource | None = NOTHING,
+        token_getter: TokenGetter | None = NOTHING,
+        user_key: UserKey | None = NOTHING,
         settings: Settings | None = None,
     ) -> None:
+        configured: Mapping[str, Any] = {}
         if verifier is None:
             verifier, configured = _configured(settings)
-            # What the caller left at its default is the settings' to say.
-            required = configured.get("required", True) if required is True else required
-            exempt = exempt or configured.get("exempt", ())
-            if exempt_preflight is True:
-                exempt_preflight = configured.get("exempt_preflight", True)
-            realm = configured.get("realm", realm) if realm == "api" else realm
-            resource = configured.get("resource") if resource is None else resource
-            token_getter = configured.get("token_getter") if token_getter is None else token_getter
-        self.required = flag("required", required)
-        self._exempt = ExemptPaths(exempt)
-        self._exempt_preflight = flag("exempt_preflight", exempt_preflight)
+        self.required = flag("required", chosen("required", required, configured))
+        self._exempt = ExemptPaths(chosen("exempt", exempt, configured))
+        self._exempt_preflight = flag(
+            "exempt_preflight", chosen("exempt_preflight", exempt_preflight, configured)
+        )
+        token_getter = chosen("token_getter", token_getter, configured)
         if token_getter is not None and not callable(token_getter):
             refuse("token_getter", token_getter, "must be a function of the request's headers")
         self.token_getter = token_getter
-        self._realm = {"realm": _realm(realm)}
+        self.realm = _realm(chosen("realm", realm, configured))
+        self._realm = {"realm": self.realm}
+        resource = chosen("resource", resource, configured)
+        self.shown = (self.required, self.realm, resource, token_getter)  # what a dependency is compared by
         self._resource = None if resource is None else ProtectedResource(resource)
         self._pointer = {} if self._resource is None else {"resource_metadata": self._resource.url}
         self._judges_paths = bool(self._exempt or self._resource)
@@ -135,22 +163,46 @@ class Guard:
         self._invalid_token = self._refused(401, "invalid_token")
         self._invalid_request = self._refused(400, "invalid_request")
         self.verifier = _verifier(verifier)
+        self._user_key = user_key_of(chosen("user_key", user_key, configured))
+        self._told_of_getter = False  # that it returns what is no token; two threads may both tell it
 
     def judge(self, request: Request) -> Response | bytes | str | None:
         """What to do with a request: give this answer, verify this token, or (None) let it be anonymous."""
+        verdict = self.judge_before_views(request)
+        if isinstance(verdict, Response) and verdict.status == 401:
+            if self.admits(request):
+                return None
+            self.tell_of_preflight(request)
+        return verdict
+
+    def judge_before_views(self, request: Request) -> Response | bytes | str | None:
+        """The same, but that the 401 of a preflight is left to an adapter that knows its views.
+
+        It asks `admits` where somebody else than a view may answer a preflight, and `tell_of_preflight` where
+        it refuses one.
+        """
         if self._judges_paths:
-            path = request.path
-            if self._resource and path in self._resource.paths and request.method in ("GET", "HEAD"):
-                in_header = self.token_getter is None
+            if self._resource and request.path in self._resource.paths and request.method in ("GET", "HEAD"):
+                in_header = reads_authorization(self.token_getter, alone=False)
                 return _written(
                     _json(200, self._resource.document(self.verifier.status(), in_header=in_header)), request
                 )
-            if path in self._exempt:
+            if request in self._exempt:
                 return None
         verdict = self.credentials(request)
-        if verdict is None and self.required and not (self._exempt_preflight and _is_preflight(request)):
-            return self.unauthorized(request)
-        return verdict
+        return self.unauthorized(request) if verdict is None and self.required else verdict
+
+    def admits(self, request: Request) -> bool:
+        """Whether a request that carries no token may go on for being a preflight."""
+        return self._exempt_preflight and self._is_bare_preflight(request)
+
+    def tell_of_preflight(self, request: Request) -> None:
+        """Tell the operator, once per process, where the request that is refused is a preflight."""
+        if self._is_bare_preflight(request):
+            tell_of_preflight()
+
+    def _is_bare_preflight(self, request: Request) -> bool:
+        return is_preflight(request) and self.credentials(request) is None
 
     def credentials(self, request: Request) -> Response | bytes | str | None:
         """The token that a request carries, None if it carries none, or the answer to malformed credentials.
@@ -161,8 +213,38 @@ class Guard:
         if self.token_getter is None:
             raw = bearer_token(request.authorization)
         else:
-            raw = self.token_getter(request.headers)
+            raw = self._gotten(self.token_getter(request.headers))
         return raw if raw or raw is None else _written(self._invalid_request, request)
+
+    def _gotten(self, found: object) -> str | bytes | None:
+        if not isinstance(found, str | bytes | None) and not self._told_of_getter:
+            self._told_of_getter = True
+            logger.warning(
+                "the token_getter returned something of the type %s, which is refused; it must return a "
+                "string or None",
+                type(found).__name__,
+            )
+        return exact(found)
+
+    def user_key(self, token: VerifiedToken) -> str:
+        """The name that stands for the token's user among all users of all issuers; empty for nobody."""
+        return self._user_key(token, self.verifier)
+
+    @property
+    def is_unforgeable(self) -> bool:
+        """Whether a token comes from where no browser puts it by itself, so that it proves intent."""
+        return reads_authorization(self.token_getter, alone=True)
+
+    def reused(self, verified: Verified | None, raw: str | bytes) -> VerifiedToken | None:
+        """The token that was verified already, if it was this very one, and by this very verifier.
+
+        Both are strings, or both are bytes, of no subclass: none of them says for itself what it equals.
+        """
+        if type(verified) is not Verified or verified.verifier is not self.verifier:
+            return None
+        known = verified.raw
+        same = type(known) is type(raw) and (type(raw) is str or type(raw) is bytes) and known == raw
+        return verified.token if same else None
 
     def unauthorized(self, request: Request) -> Response:
         """The answer to a request without credentials: a challenge without an error code (RFC 6750 §3.1)."""
@@ -203,14 +285,6 @@ class Guard:
         pairs = {**self._realm, **parameters, **self._pointer}
         challenge = ", ".join(f'{name}="{_quotable(value)}"' for name, value in pairs.items())
         return _error(status, code, ("WWW-Authenticate", f"Bearer {challenge}"))
-
-
-def _is_preflight(request: Request) -> bool:
-    """Whether it is a CORS preflight (Fetch §3.2.2). One with credentials is none, and is judged by them."""
-    if request.method != "OPTIONS":
-        return False
-    headers = request.headers
-    return "origin" in headers and "access-control-request-method" in headers
 
 
 def _error(status: int, code: str, *headers: tuple[str, str]) -> Response:

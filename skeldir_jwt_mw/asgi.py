@@ -14,12 +14,26 @@ from ._http import (
     ScopeRequest,
     TokenGetter,
     TokenVerifier,
+    Verified,
+    first_of,
     from_cookie,
     from_header,
+    jwt_shaped,
 )
+from .options import EXEMPT, EXEMPT_PREFLIGHT, NOTHING, REALM, REQUIRED
 from .token import RequestScope, VerifiedToken
+from .user_key import UserKey
 
-__all__ = ["AnonymousUser", "AuthCredentials", "JWTMiddleware", "User", "from_cookie", "from_header"]
+__all__ = [
+    "AnonymousUser",
+    "AuthCredentials",
+    "JWTMiddleware",
+    "User",
+    "first_of",
+    "from_cookie",
+    "from_header",
+    "jwt_shaped",
+]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -41,12 +55,13 @@ class JWTMiddleware:
         app: ASGIApp,
         verifier: TokenVerifier | None = None,
         *,
-        required: bool = True,
-        exempt: Iterable[str] = (),
-        exempt_preflight: bool = True,
-        realm: str = "api",
-        resource: Resource | None = None,
-        token_getter: TokenGetter | None = None,
+        required: bool = REQUIRED,
+        exempt: Iterable[str] = EXEMPT,
+        exempt_preflight: bool = EXEMPT_PREFLIGHT,
+        realm: str = REALM,
+        resource: Resource | None = NOTHING,
+        token_getter: TokenGetter | None = NOTHING,
+        user_key: UserKey | None = NOTHING,
     ) -> None:
         self.app = app
         self._guard = Guard(
@@ -57,16 +72,17 @@ class JWTMiddleware:
             realm=realm,
             resource=resource,
             token_getter=token_getter,
+            user_key=user_key,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection (ASGI §Applications)."""
-        if scope["type"] == "lifespan":
+        """Serve one connection; raises `ValueError` for one of a protocol that is not served."""
+        if scope.get("type") == "lifespan":
             return await self.app(scope, receive, send)
         request = ScopeRequest(scope)
         verdict = self._guard.judge(request)
         if isinstance(verdict, Response):
-            return await _answer(verdict, scope, receive, send)
+            return await answer(verdict, scope, receive, send)
         token = None
         if verdict is None:
             scope = {"user": ANONYMOUS, "auth": ANONYMOUS, **scope, "skeldir_jwt": None}
@@ -74,11 +90,11 @@ class JWTMiddleware:
             try:
                 token = await self._guard.verifier.averify(verdict)
             except REFUSALS as error:
-                return await _answer(self._guard.refusal(request, verdict, error), scope, receive, send)
+                return await answer(self._guard.refusal(request, verdict, error), scope, receive, send)
             scope = dict(scope)
             scope["skeldir_jwt"] = token
-            scope[VERIFIED] = (self._guard.verifier, verdict, token)
-            scope["user"] = scope["auth"] = User(token)
+            scope[VERIFIED] = Verified(self._guard.verifier, verdict, token)
+            scope["user"] = scope["auth"] = User(token, self._guard.user_key(token))
         request_scope = RequestScope(token)
         try:
             await self.app(scope, receive, send)
@@ -101,21 +117,28 @@ class AuthCredentials:
 
 
 class User(AuthCredentials):
-    """The token's subject, in the shape of Starlette's users; one object for both keys of the scope."""
+    """The token's user, in the shape of Starlette's users; one object for both keys of the scope.
 
-    __slots__ = ()
+    `key` is the user's name among those of all issuers; left out, that is the subject.
+    """
+
+    __slots__ = ("_key",)
 
     is_authenticated = True
 
-    def __init__(self, token: VerifiedToken) -> None:
+    def __init__(self, token: VerifiedToken, key: str | None = None) -> None:
         self._token: VerifiedToken = token
+        self._key = key
 
     @property
     def identity(self) -> str:
+        """The subject, with its issuer where there are several; empty where the token has none."""
+        return self._token.subject if self._key is None else self._key
+
+    @property
+    def display_name(self) -> str:
         """The subject; empty where the token has none."""
         return self._token.subject
-
-    display_name = identity
 
 
 class AnonymousUser(AuthCredentials):
@@ -130,7 +153,7 @@ class AnonymousUser(AuthCredentials):
 ANONYMOUS = AnonymousUser()
 
 
-async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+async def answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Write the response; to a WebSocket as its denial where the server can, else as close code 1008."""
     kind = "http.response"
     if scope["type"] == "websocket":

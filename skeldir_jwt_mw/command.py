@@ -15,7 +15,7 @@ from .core.order import Ending, Gate, Reason
 from .errors import ConfigurationError, JWTError, KeysUnavailable
 from .flight import Flight
 from .refresher import Refresher
-from .waiting import wait_blocking, wait_without_blocking
+from .waiting import wait_without_blocking
 
 logger = logging.getLogger("skeldir_jwt_mw")
 
@@ -80,8 +80,8 @@ def run(commands: Iterable[Command], clock: Clock) -> None:
     waiting = _first_steps(commands, failures)
     while waiting:
         command, flight = waiting.pop(0)
-        ended = wait_blocking(flight.future, _longest(flight, clock))
-        _next_step(command, flight.future.result() if ended else None, waiting, failures)
+        flight.landed.wait(_longest(flight, clock))
+        _next_step(command, flight.ending, waiting, failures)
     _raise_first(failures)
 
 
@@ -91,8 +91,8 @@ async def run_async(commands: Iterable[Command], clock: Clock) -> None:
     waiting = _first_steps(commands, failures)
     while waiting:
         command, flight = waiting.pop(0)
-        ended = await wait_without_blocking(flight.future, _longest(flight, clock))
-        _next_step(command, flight.future.result() if ended else None, waiting, failures)
+        await wait_without_blocking(flight.landed, _longest(flight, clock))
+        _next_step(command, flight.ending, waiting, failures)
     _raise_first(failures)
 
 

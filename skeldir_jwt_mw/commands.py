@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,7 @@ import click
 from . import __version__, picture
 from .environment import database_url
 from .errors import ConfigurationError, InvalidToken, JWTError
+from .explanation import checks
 from .migrate import exposed
 from .migrate import migrate as apply_migrations
 from .migrate import provision as create_rows
@@ -172,7 +174,12 @@ def explain(
     found = picture.look(verifier)
     verdict, code = _verdict(verifier, found, raw, scopes)
     contents = contents_of(raw)
-    _show({**verdict, **(contents or {"readable": "no"})}, as_json)
+    nearest = picture.issuer_of(verifier, contents.get("claims", {}))
+    rows: dict[str, Any] = {} if nearest is None else checks(nearest, raw, contents, time.time())
+    if not as_json:
+        rows = {name: row if row["verdict"] != "ok" else "ok" for name, row in rows.items()}
+    judged = {"checks": rows} if rows else {}
+    _show({**verdict, **(contents or {"readable": "no"}), **judged}, as_json)
     if code:
         sys.exit(code)
 
@@ -189,7 +196,7 @@ def _verdict(
         verdict: dict[str, Any] = {"verdict": "refused", "code": error.code, "reason": str(error)}
         if isinstance(error, InvalidToken) and error.hint:
             verdict["hint"] = error.hint
-        if error.code == "unknown_kid":
+        if error.code in ("unknown_kid", "algorithm_mismatch", "ambiguous_key"):
             verdict["known_kids"] = [kid for one in found if one.keys for kid in one.keys.kids]
         return verdict, REFUSED
     return {"verdict": "accepted"}, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from .core.effects import Fetch, Release, Report, Wait
 from .core.order import Ending, Step, Use
 from .driver import Performer, seconds_of, supervised
 from .flight import SLACK, Flight
+from .latch import Latch
 
 QUICK_FETCH = 1.0  # seconds; issuers whose last fetch took longer must not delay others
 
@@ -57,7 +57,7 @@ class Course:
         self._clock = clock
         self._rules = supervised(script, self, stopped=stopped, clock=clock)
         self._begun = False
-        self.done = threading.Event()  # nothing more will be performed
+        self.done = Latch()  # nothing more will be performed
 
     def is_over(self) -> bool:
         """Whether somebody has ended the flight before it began."""
@@ -84,7 +84,10 @@ class Course:
             where = "".join(traceback.format_tb(error.__traceback__))
             self._owner.break_off(self.flight, type(error).__name__, where)
         try:
-            self._performer.hang_up()
+            try:
+                self._performer.hang_up()
+            finally:
+                self._performer.hang_up()  # again, should an exception have met the first
         finally:
             self.done.set()
             if ending is not None:

@@ -62,13 +62,13 @@ def are_threads_over() -> bool:
     return _Ending.now
 
 
-def join_ended(thread: threading.Thread) -> None:
+def join_ended(thread: threading.Thread, seconds: float = JOIN_SECONDS) -> None:
     """Wait until a thread that is at its end has gone for the system too, so that a fork meets none of ours.
 
-    Python 3.12 and later warn about a fork beside threads. Takes a second at most.
+    Python 3.12 and later warn about a fork beside threads. Takes no longer than `seconds`.
     """
     with contextlib.suppress(RuntimeError):  # it has not been started
-        thread.join(JOIN_SECONDS)
+        thread.join(seconds)
     if _JOIN_IS_EARLY and thread.native_id not in (None, threading.get_native_id()):
         for _ in range(_GLANCES):
             if not os.path.exists(f"/proc/self/task/{thread.native_id}"):

@@ -8,7 +8,6 @@ that is closed begins nothing. `Performer.perform` is the one thing that blocks.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
@@ -31,8 +30,10 @@ from .core.effects import (
     Wait,
 )
 from .core.order import Ending, Gate, Reply, Settle, Step, Use
+from .core.row import MAX_VALIDATOR
 from .deadline import DeadlineExceeded, GivenUp, Occupied, Purpose
 from .errors import ConfigurationError
+from .latch import Latch
 from .sources import Source
 from .sources.local import own_trouble
 from .stores.base import Session, Store
@@ -150,7 +151,7 @@ class Performer:
         source_key: str,
         store: Store,
         fetching: Purpose,
-        stopping: threading.Event,
+        stopping: Latch,
     ) -> None:
         self._source = source
         self._source_key = source_key
@@ -178,9 +179,10 @@ class Performer:
 
     def hang_up(self) -> None:
         """Give the connection back, if there is one; may be called twice."""
-        session, self._session = self._session, None
+        session = self._session
         if session is not None:
             session.close()
+            self._session = None  # not before: an exception would leave it open
 
     def _fetch(self, fetch: Fetch) -> Fetched | FetchFailed:
         try:
@@ -263,6 +265,8 @@ def _as_promised(answer: object) -> Fetched | FetchFailed:
         return FetchFailed("the document is larger than 256 KiB")
     if not all(isinstance(version, str | None) for version in versions):
         return FetchFailed("the source returned a validator that is not a string")
+    if any(len(str(version).encode("utf-8", "replace")) > MAX_VALIDATOR for version in versions):
+        answer = replace(answer, etag=None, last_modified=None)  # the row takes none so long
     if not isinstance(max_age, int | float | None):
         return FetchFailed("the source returned a max_age that is not a number")
     return answer

@@ -87,6 +87,7 @@ _READERS: dict[str, tuple[str, Reader]] = {
     "SKELDIR_JWT_STRATEGY": ("STRATEGY", read_text),
     "SKELDIR_JWT_MAX_WAITERS": ("MAX_WAITERS", read_whole),
     "SKELDIR_JWT_ON_STORE_OUTAGE": ("ON_STORE_OUTAGE", read_text),
+    "SKELDIR_JWT_BACKGROUND": ("BACKGROUND", read_flag),
     "SKELDIR_JWT_REQUIRED": ("REQUIRED", read_flag),
     "SKELDIR_JWT_EXEMPT": ("EXEMPT", read_list),
     "SKELDIR_JWT_REALM": ("REALM", read_text),

@@ -79,8 +79,8 @@ class KeysUnavailable(JWTError):
     """The token cannot be judged now because its keys are not to be had: our fault, 503 with Retry-After.
 
     `retry_after` is in seconds, clamped to [1, 3600]. `reason` is a fixed word for the operator, one of
-    `no_keys`, `running`, `failed`, `abandoned`, `floor`, `store`, `row_refused`, `waiters`,
-    `no_fitting_key`, `closed`.
+    `no_keys`, `running`, `failed`, `abandoned`, `floor`, `store`, `row_refused`, `older_keys`, `overdue`,
+    `local`, `lost`, `waiters`, `no_fitting_key`, `closed`.
     """
 
     code = "keys_unavailable"

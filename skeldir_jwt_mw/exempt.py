@@ -1,14 +1,18 @@
-"""Which paths need no token."""
+"""Which requests need no token."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from http import HTTPMethod
 
-from .rules import members_of, refuse
+from .request import Request
+from .rules import members_of, refuse, suggestion
 
 logger = logging.getLogger("skeldir_jwt_mw")
+
+METHODS = (*HTTPMethod.__members__, "QUERY", "WEBSOCKET")  # the last is what a WebSocket's handshake goes by
 
 # Whatever an app, or something behind it, may read as another path than the one that was compared: dot
 # segments (also with parameters), empty segments, backslashes, control characters; what a second decoding
@@ -23,37 +27,90 @@ _PATTERN = re.compile(r"[*?{}<>] | \$\Z", re.VERBOSE)
 
 
 class ExemptPaths:
-    """A path is among them when it equals one, or starts with one that ends in `/`.
+    """A request is among them when its path equals one, or starts with one that ends in `/`.
 
-    Paths are compared decoded, as the app routes on them. Raises `ConfigurationError` for a relative path,
-    and for one that no request can match.
+    A path may have methods in front (`"GET,HEAD /public/"`), and is then exempt for these alone. Paths are
+    compared decoded, as the app routes on them. Raises `ConfigurationError` for a relative path, for one that
+    no request can match, and for what is no method.
     """
+
+    __slots__ = ("_by_method", "_of_all")
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        of_all: list[str] = []
+        by_method: dict[str, list[str]] = {}
+        for entry in members_of("exempt", paths, "paths", may_be_empty=True):
+            methods, path = _parts_of(entry)
+            for places in [by_method.setdefault(method, []) for method in methods] or [of_all]:
+                places.append(path)
+            if path == "/":
+                which = ", ".join(methods) or "all"
+                logger.warning(
+                    "exempt holds '/', the prefix of every path: no request needs a token (methods: %s)",
+                    which,
+                )
+        self._of_all = _Places(of_all)
+        self._by_method = {method: _Places(places) for method, places in by_method.items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._of_all or self._by_method)
+
+    def __contains__(self, request: Request) -> bool:
+        path = request.path
+        if path not in self._of_all:
+            places = self._by_method.get(request.method)
+            if places is None or path not in places or overrides_method(request):
+                return False
+        return _AMBIGUOUS.search(path) is None and request.has_one_path
+
+
+class _Places:
+    """Paths that are compared whole, and those that are compared as prefixes."""
 
     __slots__ = ("_exact", "_prefixes")
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        members = members_of("exempt", paths, "paths", may_be_empty=True)
-        for path in members:
-            if not isinstance(path, str) or not path.startswith("/"):
-                refuse("exempt", path, "must hold paths that start with /")
-            if pattern := _PATTERN.search(path):
-                refuse(
-                    "exempt", path, f"must hold paths and no patterns: {_instead_of(path, pattern.start())}"
-                )
-            if _AMBIGUOUS.search(path):
-                refuse("exempt", path, "must hold decoded paths without dot segments, // and backslashes")
-        if "/" in members:
-            logger.warning("exempt holds '/', the prefix of every path: no request needs a token")
-        self._exact = frozenset(members)
-        self._prefixes = tuple(path for path in members if path.endswith("/"))
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._exact = frozenset(paths)
+        self._prefixes = tuple(path for path in paths if path.endswith("/"))
 
     def __bool__(self) -> bool:
         return bool(self._exact)
 
     def __contains__(self, path: str) -> bool:
-        if path not in self._exact and not path.startswith(self._prefixes):
-            return False
-        return _AMBIGUOUS.search(path) is None
+        return path in self._exact or path.startswith(self._prefixes)
+
+
+def overrides_method(request: Request) -> bool:
+    """Whether a header asks that the app take the request for one of another method.
+
+    What honours it may stand behind us, so such a request is never exempt for the method that we see.
+    """
+    return any("method" in name and "override" in name for name in request.headers) or (
+        "x-http-method" in request.headers
+    )
+
+
+def _parts_of(entry: object) -> tuple[tuple[str, ...], str]:
+    """The methods of an entry, none where it is for all of them, and its path."""
+    if not isinstance(entry, str):
+        refuse("exempt", entry, "must hold paths that start with /")
+    methods: tuple[str, ...] = ()
+    path = entry
+    if not entry.startswith("/"):
+        named, space, path = entry.partition(" /")
+        if not space:
+            refuse("exempt", entry, "must hold paths that start with /, or methods in front of such a path")
+        methods, path = tuple(dict.fromkeys(named.split(","))), f"/{path}"
+        for method in methods:
+            if method not in METHODS:
+                hint = suggestion(method, METHODS)
+                known = f"such as 'GET,HEAD {path}'{hint}; there are {', '.join(METHODS)}"
+                refuse("exempt", entry, f"must name methods in capitals, with commas between them, {known}")
+    if pattern := _PATTERN.search(path):
+        refuse("exempt", entry, f"must hold paths and no patterns: {_instead_of(path, pattern.start())}")
+    if _AMBIGUOUS.search(path):
+        refuse("exempt", entry, "must hold decoded paths without dot segments, // and backslashes")
+    return methods, path
 
 
 def _instead_of(path: str, pattern_at: int) -> str:

@@ -21,13 +21,17 @@ from ._http import (
     ScopeRequest,
     TokenGetter,
     TokenVerifier,
+    Verified,
+    first_of,
     from_cookie,
     from_header,
+    jwt_shaped,
 )
 from .openapi import security_scheme
+from .options import NOTHING, REALM, REQUIRED
 from .token import RequestScope, VerifiedToken
 
-__all__ = ["JWTBearer", "from_cookie", "from_header"]
+__all__ = ["JWTBearer", "first_of", "from_cookie", "from_header", "jwt_shaped"]
 
 SCHEMES: dict[str, type[Scheme]] = {"apiKey": APIKey, "http": HTTPBearer, "openIdConnect": OpenIdConnect}
 
@@ -46,10 +50,10 @@ class JWTBearer(SecurityBase):
         self,
         verifier: TokenVerifier | None = None,
         *,
-        required: bool = True,
-        realm: str = "api",
-        resource: Resource | None = None,
-        token_getter: TokenGetter | None = None,
+        required: bool = REQUIRED,
+        realm: str = REALM,
+        resource: Resource | None = NOTHING,
+        token_getter: TokenGetter | None = NOTHING,
         scheme_name: str = "JWTBearer",
         description: str | None = None,
     ) -> None:
@@ -58,7 +62,7 @@ class JWTBearer(SecurityBase):
         )
         self.scheme_name = scheme_name
         self.description = description
-        self._options = (required, realm, resource, token_getter, scheme_name, description)
+        self._options = (*self._guard.shown, scheme_name, description)
 
     @property
     def model(self) -> Scheme:  # type: ignore[override]  # the issuers of a verifier can be replaced
@@ -87,17 +91,16 @@ class JWTBearer(SecurityBase):
             return None
         if isinstance(verdict, Response):
             raise _refused(connection, verdict)
-        verifier, raw, token = scope.get(VERIFIED, (None, None, None))
+        token = guard.reused(scope.get(VERIFIED), verdict)
         try:
-            if verifier is not guard.verifier or raw != verdict:
+            if token is None:
                 token = await guard.verifier.averify(verdict)
                 scope["skeldir_jwt"] = token
-                scope[VERIFIED] = (guard.verifier, verdict, token)
+                scope[VERIFIED] = Verified(guard.verifier, verdict, token)
             token.require(scopes)
         except REFUSALS as error:
             raise _refused(connection, guard.refusal(request, verdict, error)) from error
-        verified: VerifiedToken = token
-        return verified
+        return token
 
     def _identity(self) -> tuple[object, ...]:
         return (self._guard.verifier, *self._options)

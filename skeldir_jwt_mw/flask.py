@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import flask
 
@@ -17,25 +16,32 @@ from ._http import (
     Response,
     TokenGetter,
     TokenVerifier,
+    first_of,
     from_cookie,
     from_header,
+    jwt_shaped,
 )
 from .errors import ConfigurationError
-from .token import RequestScope, VerifiedToken, current_token
-from .wsgi import serve_within
+from .flask_lifetime import Lifetime, open_scope
+from .options import EXEMPT, EXEMPT_PREFLIGHT, NOTHING, REALM, REQUIRED
+from .token import current_token
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-__all__ = ["JWT", "current_token", "from_cookie", "from_header", "jwt_exempt", "jwt_required"]
+__all__ = [
+    "JWT",
+    "current_token",
+    "first_of",
+    "from_cookie",
+    "from_header",
+    "jwt_exempt",
+    "jwt_required",
+    "jwt_shaped",
+]
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 NAME = "skeldir_jwt"  # in `app.extensions` and in the environ
 CONFIG = "SKELDIR_JWT"  # in `app.config`
-LIFETIME = f"{NAME}.lifetime"  # in the environ: what ends when the body has been sent
-CONTEXT = f"{NAME}.context"  # the same where no guarded app serves the request: what ends with its context
-EXEMPT = f"{NAME}_exempt"  # an attribute of views
+EXEMPT_VIEW = f"{NAME}_exempt"  # an attribute of views
 
 
 class JWT:
@@ -53,12 +59,12 @@ class JWT:
         app: flask.Flask | None = None,
         verifier: TokenVerifier | None = None,
         *,
-        required: bool = True,
-        exempt: Iterable[str] = (),
-        exempt_preflight: bool = True,
-        realm: str = "api",
-        resource: Resource | None = None,
-        token_getter: TokenGetter | None = None,
+        required: bool = REQUIRED,
+        exempt: Iterable[str] = EXEMPT,
+        exempt_preflight: bool = EXEMPT_PREFLIGHT,
+        realm: str = REALM,
+        resource: Resource | None = NOTHING,
+        token_getter: TokenGetter | None = NOTHING,
     ) -> None:
         self._verifier = verifier
         self._options: dict[str, Any] = {
@@ -78,7 +84,7 @@ class JWT:
             raise ConfigurationError("the app is guarded already: call init_app once")
         app.extensions[NAME] = self._make_guard(app.config.get(CONFIG))
         app.before_request(_judge)
-        app.wsgi_app = _Lifetime(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's own docs have it
+        app.wsgi_app = Lifetime(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's own docs have it
 
     def _make_guard(self, configured: Any) -> Guard:
         if configured is None:
@@ -120,7 +126,7 @@ def jwt_exempt(view: View) -> View:
     """Lets every request to the view, as an anonymous one, whatever credentials it carries."""
     if isinstance(view, type):
         raise ConfigurationError(f"{view.__name__} is a class: give it `decorators = [jwt_exempt]`")
-    setattr(view, EXEMPT, True)
+    setattr(view, EXEMPT_VIEW, True)
     return view
 
 
@@ -139,12 +145,14 @@ def _judge() -> flask.Response | None:
     environ = flask.request.environ
     view = flask.current_app.view_functions.get(flask.request.endpoint or "")
     token = None
-    if not getattr(view, EXEMPT, False):
+    if not getattr(view, EXEMPT_VIEW, False):
         guard, request = _guard(), EnvironRequest(environ)
-        verdict = guard.judge(request)
+        verdict = guard.judge_before_views(request)
         if isinstance(verdict, Response):
-            return _answer(verdict)
-        if verdict is not None:
+            if not (_answers_options() and guard.admits(request)):
+                guard.tell_of_preflight(request)
+                return _answer(verdict)
+        elif verdict is not None:
             try:
                 token = guard.verifier.verify(verdict)
             except REFUSALS as error:
@@ -154,29 +162,10 @@ def _judge() -> flask.Response | None:
     return None
 
 
-def open_scope(token: VerifiedToken | None) -> None:
-    """Let `current_token()` be `token` until the response has been sent, or the request's context ends."""
-    environ = flask.request.environ
-    lifetime = environ.get(LIFETIME) or environ.setdefault(CONTEXT, ExitStack())
-    lifetime.callback(RequestScope(token).close)
-
-
-@flask.request_tearing_down.connect  # of all apps, for whoever calls open_scope
-def _end_of_context(_: object, **__: object) -> None:
-    lifetime = flask.request.environ.pop(CONTEXT, None)
-    if lifetime is not None:
-        lifetime.close()
-
-
-class _Lifetime:
-    """The app between a server's call and the end of the body (PEP 3333)."""
-
-    def __init__(self, app: WSGIApplication) -> None:
-        self._app = app
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ[LIFETIME] = lifetime = ExitStack()
-        return serve_within(lifetime, self._app, environ, start_response)
+def _answers_options() -> bool:
+    """Whether Flask answers the request by itself, with the methods of the route, and calls no view."""
+    request = flask.request
+    return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False)
 
 
 def _answer(response: Response) -> flask.Response:

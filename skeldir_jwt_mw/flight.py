@@ -10,6 +10,8 @@ No state survives without somebody alive who will end it:
   the latest when the step that the fault hit has outlived its bound.
 - Between a state that is taken and somebody who ends it stands nothing that blocks, calls others' code, logs
   or starts a thread; all that happens outside of every lock.
+- Whoever asks may be interrupted by a signal's handler between any two instructions. So locks are the
+  system's, taken with `with`, and nothing that requests share is waited for under one (`latch.py`).
 - Locks, threads and flights belong to a process. The slow path compares process ids, whether fork hooks ran
   or not.
 - Only an answer counts, from when its statement was *sent* (`attention.py`); a look that got none, or one
@@ -20,24 +22,25 @@ No state survives without somebody alive who will end it:
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, InvalidStateError
 from itertools import count
 
 from .core.effects import Release
 from .core.order import Ending
+from .latch import Latch
 
 QUEUED = 10.0  # seconds for which a flight is believed to wait for a thread
 SLACK = 3.0  # seconds by which a step may outlive its own bound, on a machine that is busy
 
 
 class Flight:
-    """One refresh in the air. `future` ends with its `Ending`, never with an exception."""
+    """One refresh in the air. Once it has `landed` there is an `ending`."""
 
     __slots__ = (
+        "_endings",
         "adopted",
         "deadline",
         "forced",
-        "future",
+        "landed",
         "lease",
         "process",
         "settled",
@@ -56,8 +59,8 @@ class Flight:
         )
         self.settled = False  # written under the refresher's lock
         self.woken = count()  # numbers the tasks that it wakes
-        self.future: Future[Ending] = Future()
-        self.future.set_running_or_notify_cancel()  # so that a cancelled waiter cannot cancel it
+        self.landed = Latch()
+        self._endings: list[Ending] = []  # of several the first counts
 
     def is_lost(self, now: float) -> bool:
         """Whether nobody can be believed to end it any more."""
@@ -65,7 +68,10 @@ class Flight:
 
     def land(self, ending: Ending) -> None:
         """Wake everybody who waits; a second ending changes nothing."""
-        try:
-            self.future.set_result(ending)
-        except InvalidStateError:  # somebody ended it first
-            return
+        self._endings.append(ending)
+        self.landed.set()
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it has ended; None while it is in the air."""
+        return self._endings[0] if self._endings else None

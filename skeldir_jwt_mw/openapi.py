@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .config import Issuer
-from .credentials import CookieGetter, HeaderGetter, TokenGetter
+from .credentials import CookieGetter, FirstOf, HeaderGetter, JWTShaped, TokenGetter, reads_authorization
 from .sources import DiscoverySource
 
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -13,10 +13,17 @@ def security_scheme(verifier: object, token_getter: TokenGetter | None = None) -
     """The security scheme of a service, as an object of the description.
 
     Tokens in `Authorization` are `openIdConnect` where the verifier has one issuer and discovers it, else
-    `http` with the scheme `bearer`; what `from_header` and `from_cookie` read is an `apiKey`. A getter of the
-    app's own can look anywhere, which OpenAPI has no words for, so it is told as a bearer token too.
+    `http` with the scheme `bearer`; what `from_header` and `from_cookie` read is an `apiKey`. `first_of` is
+    described by the first of its getters, `jwt_shaped` by the one that it has. A getter of the app's own can
+    look anywhere, which OpenAPI has no words for, so it is told as a bearer token too.
     """
     match token_getter:
+        case FirstOf((first, *_)):
+            return security_scheme(verifier, first)
+        case JWTShaped(getter):
+            return security_scheme(verifier, getter)
+        case HeaderGetter() if reads_authorization(token_getter, alone=True):
+            return security_scheme(verifier)
         case HeaderGetter(name):
             return {"type": "apiKey", "in": "header", "name": name}
         case CookieGetter(name):

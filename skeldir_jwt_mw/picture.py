@@ -124,6 +124,16 @@ def require_keys(found: Iterable[Picture]) -> None:
         raise KeysAway("; ".join(away))
 
 
+def issuer_of(verifier: Verifier, claims: Mapping[str, Any]) -> Issuer | None:
+    """The configured issuer that unverified claims are of, or are nearest to; None where nothing is near."""
+    roster = verifier._roster
+    if roster.alone is not None:
+        return roster.alone.issuer
+    position = roster.routes.position(claims)
+    position = roster.routes.nearest(claims) if position is None else position
+    return None if position is None else roster.served[position].issuer
+
+
 def verify(
     verifier: Verifier, found: Iterable[Picture], raw: str | bytes, scopes: Iterable[str] = ()
 ) -> VerifiedToken:

@@ -16,7 +16,7 @@ from itertools import count
 from typing import Protocol
 
 from .clock import Clock
-from .deadline import join_ended
+from .deadline import join_ended, monotonic
 from .fork import Process, renew_if_forked, renewed_after_fork
 
 MAX_WORKING = 16  # threads of one process that claim, fetch and publish at once
@@ -58,8 +58,10 @@ class Pool:
 
     def renew(self) -> None:
         """Forget the parent's threads and what they carried."""
-        # Guards all below; held for a few microseconds, never over anything that blocks or calls others.
-        self._bell = threading.Condition(threading.Lock())
+        # Guards all below; held for a few microseconds, never over anything that blocks or calls others. Taken
+        # by its own `with`: that of a condition is in Python, and a signal's handler could raise in it.
+        self._lock = threading.Lock()
+        self._bell = threading.Condition(self._lock)  # rung when the keeper has something new to look at
         self._ready: deque[Course] = deque()
         self._slow: deque[Course] = deque()  # ready too, for the places that slow ones may take
         self._parked: list[tuple[float, int, Course]] = []  # a heap, by when they go on
@@ -72,17 +74,17 @@ class Pool:
     def submit(self, course: Course) -> None:
         """Have the course carried from its beginning. Raises `NoThread`, and then nobody carries it."""
         renew_if_forked(self)
-        with self._bell:
+        with self._lock:
             (self._slow if course.slow else self._ready).append(course)
         if not self._see_to_it():
-            with self._bell, contextlib.suppress(ValueError):
+            with self._lock, contextlib.suppress(ValueError):
                 (self._slow if course.slow else self._ready).remove(course)
             raise NoThread
 
     def hurry(self, course: Course) -> None:
         """Carry the course on now if it waits."""
         renew_if_forked(self)
-        with self._bell:
+        with self._lock:
             waiting = [entry for entry in self._parked if entry[2] is course]
             for entry in waiting:
                 self._parked.remove(entry)
@@ -99,18 +101,18 @@ class Pool:
     def rest(self) -> None:
         """Wait a moment until the threads have gone, so that a fork meets none of them; best effort."""
         renew_if_forked(self)
-        with self._bell:
-            self._bell.wait_for(lambda: not self._threads, REST)
-            leaving = list(self._leaving)
-        for thread in leaving:
-            join_ended(thread)
+        ends = monotonic() + REST
+        with self._lock:
+            threads = [*self._threads, *self._leaving]
+        for thread in threads:
+            join_ended(thread, max(0.0, ends - monotonic()))
 
     # -- threads -----------------------------------------------------------------------------------------
 
     def _see_to_it(self) -> bool:
         """Wake or start a thread for what is ready; whether there is one that will come to it."""
         dead = self._dead()
-        with self._bell:
+        with self._lock:
             for thread in dead:
                 self._threads.pop(thread, None)
                 self._carried.pop(thread, None)
@@ -128,7 +130,7 @@ class Pool:
         try:
             thread.start()
         except RuntimeError:  # no more threads, or the interpreter is shutting down
-            with self._bell:
+            with self._lock:
                 self._threads.pop(thread, None)
                 return bool(self._threads)
         return True
@@ -152,7 +154,7 @@ class Pool:
             while (course := self._next(me)) is not None:
                 self._see_to_it()  # more may be ready than this thread can carry
                 due = course.advance()
-                with self._bell:
+                with self._lock:
                     self._carried.pop(me, None)
                     if due is not None:
                         heapq.heappush(self._parked, (due, next(self._numbers), course))
@@ -164,7 +166,7 @@ class Pool:
 
     def _next(self, me: threading.Thread) -> Course | None:
         """The next course to carry; None where this thread is not needed any more, and has left."""
-        with self._bell:
+        with self._lock:
             while True:
                 course = self._pick()
                 if course is not None:
@@ -174,7 +176,6 @@ class Pool:
                 if not self._parked or (keeper is not None and keeper is not me and keeper in self._threads):
                     self._threads.pop(me, None)  # here, so that whoever comes next starts another
                     self._leaving.append(me)
-                    self._bell.notify_all()
                     return None
                 self._keeper = me
                 try:

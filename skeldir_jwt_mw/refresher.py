@@ -1,7 +1,7 @@
 """Keeps one issuer's snapshot up to date: one refresh at a time, carried by threads of the verifier's pool.
 
 Callers never run a refresh themselves. They read the snapshot without a lock, and where they need newer
-keys they wait on a flight's future within their own budget; a caller that gives up or is cancelled changes
+keys they wait for a flight's landing within their own budget; a caller that gives up or is cancelled changes
 nothing for it.
 
 What nobody may take on trust here is told in `flight.py`.
@@ -31,6 +31,7 @@ from .deadline import Purpose
 from .driver import Performer
 from .flight import Flight
 from .fork import Process, renew_if_forked, renewed_after_fork
+from .latch import Latch
 from .pool import NoThread, Pool
 from .reports import Reports
 from .snapshot import Snapshot, described, seconds_left
@@ -80,7 +81,7 @@ class Refresher:
         self._script = Refresh(source_key=source_key, policy=policy, sealer=sealer, schedule=self._schedule)
         self._lock = threading.Lock()  # guards everything below and every write of the fields above
         self._fetching = Purpose()
-        self._stopping = threading.Event()
+        self._stopping = Latch()
         self._flight: Flight | None = None
         self._course: Course | None = None  # of the latest flight
         self.attention = Attention(policy, clock.wall() - clock.monotonic())
@@ -185,12 +186,12 @@ class Refresher:
         """Wait so long for the refresh that is in the air."""
         course = self._course
         if course is not None and self._flight is course.flight:
-            course.done.wait(max(0.0, seconds))
+            course.done.wait(seconds)
 
     def renew(self) -> None:
         """Forget what belonged to the parent's threads; in the child of a fork."""
         self._lock = threading.Lock()
-        stopping, self._stopping = self._stopping, threading.Event()
+        stopping, self._stopping = self._stopping, Latch()
         if stopping.is_set():
             self._stopping.set()
         self._fetching = Purpose()
@@ -219,6 +220,7 @@ class Refresher:
             failures=self._failures,
             replace_stranger=now >= self._strangers.until,
             coordinated=self._coordinated,
+            wall=self._clock.wall(),
         )
         flight = Flight(started_at=now, forced=force)
         course = Course(

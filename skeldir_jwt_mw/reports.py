@@ -31,10 +31,13 @@ class Reports:
                 logger.warning("the shared row of %s was tampered with: %s", name, detail)
             case "stranger_row":
                 self.last_error = f"the shared row is {detail}"
-                text = "the shared row of %s is not ours: %s (two services? give each a namespace)"
-                self._once("stranger", text, detail)
+                self._tell_once(
+                    "stranger",
+                    "the shared row of %s is not ours: %s (two services? give each a namespace)",
+                    detail,
+                )
             case "private_key":
-                self._once("private", "about the keys of %s: %s; tell the provider", detail)
+                self._tell_once("private", "about the keys of %s: %s; tell the provider", detail)
             case "fetch_failed":
                 self.last_error = detail
                 logger.warning("fetching the keys of %s failed: %s", name, detail)
@@ -63,7 +66,7 @@ class Reports:
         """A bug ended a refresh; its own text may hold a secret and is not shown."""
         logger.error("the refresh of %s broke off: %s\n%s", self._name, kind, where)
 
-    def _once(self, what: str, text: str, detail: str) -> None:
+    def _tell_once(self, what: str, text: str, detail: str) -> None:
         if what not in self._told:
             self._told.add(what)
             logger.warning(text, self._name, detail)

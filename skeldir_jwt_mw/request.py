@@ -22,6 +22,11 @@ class Request(Protocol):
         ...
 
     @property
+    def has_one_path(self) -> bool:
+        """Whether every framework reads `path` out of the request, and none of them another one."""
+        ...
+
+    @property
     def authorization(self) -> Sequence[bytes]:
         """The value of every `Authorization` line, as bytes."""
         ...
@@ -36,6 +41,8 @@ class EnvironRequest:
     """A request that is described by a WSGI environ (PEP 3333), or by Django's `META`."""
 
     __slots__ = ("_environ",)
+
+    has_one_path = True  # a server has taken `SCRIPT_NAME` off already
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self._environ = environ
@@ -68,33 +75,53 @@ class EnvironRequest:
 
 
 class ScopeRequest:
-    """A request that is described by an ASGI connection scope, of HTTP or a WebSocket."""
+    """A request that is described by an ASGI connection scope, of HTTP or a WebSocket.
+
+    Raises `ValueError` for the scope of any other protocol, and for one that lacks its path (ASGI
+    §Applications: what an app does not serve it answers with an exception).
+    """
 
     __slots__ = ("_scope",)
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
+        kind = scope.get("type")
+        if kind != "http" and kind != "websocket":
+            served = "http, websocket and lifespan are"
+            raise ValueError(f"an ASGI scope of the type {kind!r:.40} is not served; {served}")
+        if "path" not in scope:
+            raise ValueError(f"an ASGI scope of the type {kind!r} is not served without its path")
         self._scope = scope
 
     @property
     def method(self) -> str:
         """`method`; a WebSocket's scope has none."""
-        return str(self._scope.get("method", "WEBSOCKET"))
+        if self._scope["type"] == "websocket":
+            return "WEBSOCKET"
+        return str(self._scope.get("method", ""))
 
     @property
     def path(self) -> str:
         """`path` below `root_path`, which some servers and frameworks put in front of it and some do not."""
         path: str = self._scope["path"]
-        root: str = self._scope.get("root_path", "")
-        if not root:
-            return path
-        below = path.removeprefix(root)
+        below = path.removeprefix(self._root)
         return below if below[:1] in ("", "/") else path
+
+    @property
+    def has_one_path(self) -> bool:
+        """Whether `root_path` stands in front or nowhere: some frameworks cut it off wherever it stands."""
+        path = self._scope["path"]
+        return not self._root or self._root not in path or self.path != path
+
+    @property
+    def _root(self) -> str:
+        root: str = self._scope.get("root_path", "")
+        return root if root != "/" else ""
 
     @property
     def authorization(self) -> Sequence[bytes]:
         """The `Authorization` lines. Names need not be in lower case; length first, for speed."""
         lines: tuple[bytes, ...] = ()
-        for name, value in self._scope["headers"]:
+        for name, value in self._scope.get("headers", ()):
             if len(name) == 13 and name.lower() == b"authorization":
                 lines += (value,)
         return lines
@@ -103,7 +130,7 @@ class ScopeRequest:
     def headers(self) -> Headers:
         """All header lines, decoded as Latin-1."""
         headers: dict[str, tuple[str, ...]] = {}
-        for raw_name, value in self._scope["headers"]:
+        for raw_name, value in self._scope.get("headers", ()):
             name = raw_name.decode("latin-1").lower()
             headers[name] = (*headers.get(name, ()), value.decode("latin-1"))
         return headers

@@ -7,16 +7,14 @@ Times are looked at on every hit; scopes are the caller's to check, hit or not.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from .clock import Clock
 from .core.claims import Accepted
 from .core.keys import KeySet
-from .deadline import monotonic
 from .refresher import Refresher
 from .token import VerifiedToken, verified
 
@@ -36,28 +34,29 @@ class Remembered:
 
 
 class TokenCache:
-    """At most `size` verified tokens; the oldest goes first."""
+    """At most `size` verified tokens, give or take one per thread; the oldest goes first.
 
-    def __init__(self, size: int) -> None:
+    There is no lock: each change is one step, and who is overtaken in between gives up.
+    """
+
+    def __init__(self, size: int, clock: Clock) -> None:
         self.size = size
-        self._entries: dict[bytes, Remembered] = {}  # read without the lock, changed only under it
-        self.after_fork()
-
-    def after_fork(self) -> None:
-        """A lock that another thread of the parent held must not stay locked in the child."""
-        self._lock = threading.Lock()
+        self._monotonic, self._wall = clock.monotonic, clock.wall
+        self._entries: dict[bytes, Remembered] = {}
 
     def recall(self, raw: str | bytes) -> VerifiedToken | None:
         """The remembered token, if the key set that verified it is still in use and its times still hold."""
         entry = self._entries.get(_digest(raw))
         if entry is None:
             return None
-        snapshot = entry.refresher.snapshot
+        refresher, wall = entry.refresher, self._wall()
+        snapshot = refresher.snapshot
         if (
             snapshot is None
             or snapshot.keys is not entry.keys
-            or monotonic() >= entry.refresher.attention_at  # the full path looks at what is due
-            or not entry.starts <= time.time() < entry.ends
+            or self._monotonic() >= refresher.attention_at  # the full path looks at what is due …
+            or wall >= refresher.attention_by  # … also where that clock stood still
+            or not entry.starts <= wall < entry.ends
         ):
             return None
         return verified(entry.accepted, entry.claims, entry.header, entry.kid, snapshot.generation)
@@ -65,15 +64,13 @@ class TokenCache:
     def remember(self, raw: str | bytes, entry: Remembered) -> None:
         """Remember a token that has just been verified in full."""
         digest = _digest(raw)
-        if not self._lock.acquire(blocking=False):
-            return  # it is verified anew next time; a request waits for nobody
+        self._entries.pop(digest, None)
         try:
-            self._entries.pop(digest, None)
             while len(self._entries) >= self.size:
-                del self._entries[next(iter(self._entries))]
-            self._entries[digest] = entry
-        finally:
-            self._lock.release()
+                self._entries.pop(next(iter(self._entries)), None)
+        except (RuntimeError, StopIteration):  # another thread has changed it meanwhile
+            return  # it is verified anew next time
+        self._entries[digest] = entry
 
 
 def _digest(raw: str | bytes) -> bytes:

@@ -186,7 +186,7 @@ class Verification:
         last_word = None if errand is None else errand.last_word()
         answer: Flight | Gate | None = last_word
         if answer is None:
-            budget_spent = errand is not None and (now >= errand.until or not errand.flight.future.done())
+            budget_spent = errand is not None and (now >= errand.until or not errand.flight.landed.is_set())
             if budget_spent:
                 raise KeysUnavailable("running", self._policy.fetch_timeout)
             force = snapshot is not None

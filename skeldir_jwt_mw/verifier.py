@@ -86,7 +86,7 @@ class Verifier:
         self._lifecycle = threading.Lock()  # one set_issuers at a time
         self._verification = Verification(
             roster=self._setup.roster(issuers, ()),
-            cache=TokenCache(remembered) if remembered else None,
+            cache=TokenCache(remembered, self._clock) if remembered else None,
             policy=self._policy,
             clock=clock,
             max_token_bytes=longest,
@@ -224,7 +224,7 @@ class Verifier:
             verification, previous = self._verification, self._roster.served
             verification.roster = self._setup.roster(issuers, previous)
             if verification.cache is not None:  # a token of a removed issuer is forgotten with it
-                verification.cache = TokenCache(verification.cache.size)
+                verification.cache = TokenCache(verification.cache.size, self._clock)
             kept = {id(served.refresher) for served in self._roster.served}
         for served in previous:
             if id(served.refresher) not in kept:
@@ -253,8 +253,6 @@ class Verifier:
     def renew(self) -> None:
         """Drop what belongs to the threads of a parent process; called after a fork."""
         self._lifecycle = threading.Lock()
-        if self._verification.cache is not None:
-            self._verification.cache.after_fork()
 
     def _join(self, until: float) -> None:
         for served in self._roster.served:

@@ -7,15 +7,14 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
 from .clock import Clock
-from .core.order import Ending, Gate
+from .core.order import Gate
 from .errors import KeysUnavailable
 from .flight import Flight
 from .fork import Process, renew_if_forked, renewed_after_fork
+from .latch import Latch
 
 T = TypeVar("T")
 
@@ -40,14 +39,14 @@ class Errand:
 
     def last_word(self) -> Gate | None:
         """The gate after a fetch that was made for this very request: another one has nothing to add."""
-        if not self.flight.forced or self.flight.started_at < self.since or not self.flight.future.done():
+        ending = self.flight.ending
+        if ending is None or not self.flight.forced or self.flight.started_at < self.since:
             return None
-        ending = self.flight.future.result()
         return ending.gate if ending.kind == "refreshed" else None
 
     def wait(self, clock: Clock) -> None:
         """Block until the flight has ended or the budget has; the next judgement sees which."""
-        wait_blocking(self.flight.future, self.until - clock.monotonic())
+        self.flight.landed.wait(self.until - clock.monotonic())
 
     async def wait_async(self, clock: Clock) -> None:
         """The same without blocking; being cancelled does not disturb the flight.
@@ -55,41 +54,50 @@ class Errand:
         All who waited wake at once, and each has a signature to check: they take turns of the event loop, a
         few in each, so that it serves others in between.
         """
-        if not await wait_without_blocking(self.flight.future, self.until - clock.monotonic()):
+        if not await wait_without_blocking(self.flight.landed, self.until - clock.monotonic()):
             return
         for _ in range(next(self.flight.woken) // WOKEN_IN_A_TURN):
             await _let_others_run()
 
 
-def wait_blocking(future: Future[Ending], seconds: float) -> bool:
-    """Whether the future has ended within so many seconds."""
-    with contextlib.suppress(FutureTimeout):
-        future.result(max(0.0, seconds))
-    return future.done()
-
-
-async def wait_without_blocking(future: Future[Ending], seconds: float) -> bool:
-    """`wait_blocking` for tasks of asyncio and trio. Whoever cancels the task is obeyed, also at the end."""
+async def wait_without_blocking(latch: Latch, seconds: float) -> bool:
+    """`Latch.wait` for tasks of asyncio and trio. Whoever cancels the task is obeyed, also at the end."""
     trio = _trio_if_it_runs()
-    if trio is None:
-        ended = asyncio.wrap_future(future)
-        try:
-            # Not wait_for(), which up to Python 3.11 swallows a cancellation that meets the end of the wait.
-            await asyncio.wait({ended}, timeout=max(0.0, seconds))
-        finally:
-            with contextlib.suppress(RuntimeError):  # the loop was closed over its tasks
-                ended.cancel()
-        return future.done()
+    await (_wait_in_asyncio(latch, seconds) if trio is None else _wait_in_trio(trio, latch, seconds))
+    return latch.is_set()
+
+
+async def _wait_in_asyncio(latch: Latch, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    told = loop.create_future()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed over its tasks
+            loop.call_soon_threadsafe(told.cancel)
+
+    latch.tell(wake)
+    try:
+        # Not wait_for(), which up to Python 3.11 swallows a cancellation that meets the end of the wait.
+        await asyncio.wait({told}, timeout=max(0.0, seconds))
+    finally:
+        latch.forget(wake)
+        with contextlib.suppress(RuntimeError):  # as above
+            told.cancel()
+
+
+async def _wait_in_trio(trio: Any, latch: Latch, seconds: float) -> None:
     token, event = trio.lowlevel.current_trio_token(), trio.Event()
 
-    def wake(_: Future[Ending]) -> None:
+    def wake() -> None:
         with contextlib.suppress(trio.RunFinishedError):
             token.run_sync_soon(event.set)
 
-    future.add_done_callback(wake)
-    with trio.move_on_after(max(0.0, seconds)):
-        await event.wait()
-    return future.done()
+    latch.tell(wake)
+    try:
+        with trio.move_on_after(max(0.0, seconds)):
+            await event.wait()
+    finally:
+        latch.forget(wake)
 
 
 async def in_a_thread(call: Callable[[], T]) -> T:
@@ -138,12 +146,15 @@ class WaitingRoom:
         renew_if_forked(self)
         mine = object()
         try:
-            with self._lock:
-                admitted = len(self._taken) < self._places
-                if admitted:
-                    self._taken.add(mine)
-            if not admitted and not optional:
-                raise KeysUnavailable("waiters")
-            yield admitted
+            try:
+                with self._lock:
+                    admitted = len(self._taken) < self._places
+                    if admitted:
+                        self._taken.add(mine)
+                if not admitted and not optional:
+                    raise KeysUnavailable("waiters")
+                yield admitted
+            finally:
+                self._taken.discard(mine)
         finally:
-            self._taken.discard(mine)
+            self._taken.discard(mine)  # again, should an exception have met the first

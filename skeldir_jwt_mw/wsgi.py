@@ -14,24 +14,29 @@ from ._http import (
     Response,
     TokenGetter,
     TokenVerifier,
+    first_of,
     from_cookie,
     from_header,
+    jwt_shaped,
 )
+from .options import EXEMPT, EXEMPT_PREFLIGHT, NOTHING, REALM, REQUIRED
 from .rules import flag
 from .token import RequestScope
+from .user_key import UserKey, carried_in_environ
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["JWTMiddleware", "from_cookie", "from_header"]
+__all__ = ["JWTMiddleware", "first_of", "from_cookie", "from_header", "jwt_shaped"]
 
 
 class JWTMiddleware:
     """Lets a request through when it carries a verified token, and answers for the app when it does not.
 
     Sets `environ["skeldir_jwt"]` (a `VerifiedToken`, None for an anonymous request). With `remote_user=True`,
-    `environ["REMOTE_USER"]` is the token's subject, and an anonymous request has none, whoever set it. The
-    README explains the options. Raises `ConfigurationError`.
+    `environ["REMOTE_USER"]` is the token's subject, with its issuer where there are several. An anonymous
+    request has none, whoever set it, nor has one whose user has a name that no environ can carry. The README
+    explains the options. Raises `ConfigurationError`.
     """
 
     def __init__(
@@ -39,12 +44,13 @@ class JWTMiddleware:
         app: WSGIApplication,
         verifier: TokenVerifier | None = None,
         *,
-        required: bool = True,
-        exempt: Iterable[str] = (),
-        exempt_preflight: bool = True,
-        realm: str = "api",
-        resource: Resource | None = None,
-        token_getter: TokenGetter | None = None,
+        required: bool = REQUIRED,
+        exempt: Iterable[str] = EXEMPT,
+        exempt_preflight: bool = EXEMPT_PREFLIGHT,
+        realm: str = REALM,
+        resource: Resource | None = NOTHING,
+        token_getter: TokenGetter | None = NOTHING,
+        user_key: UserKey | None = NOTHING,
         remote_user: bool = False,
     ) -> None:
         self.app = app
@@ -56,6 +62,7 @@ class JWTMiddleware:
             realm=realm,
             resource=resource,
             token_getter=token_getter,
+            user_key=user_key,
         )
         self._remote_user = flag("remote_user", remote_user)
 
@@ -74,8 +81,8 @@ class JWTMiddleware:
         environ["skeldir_jwt"] = token
         if self._remote_user:
             environ.pop("REMOTE_USER", None)
-            if token is not None:
-                environ["REMOTE_USER"] = token.subject
+            if token is not None and (name := carried_in_environ(self._guard.user_key(token))) is not None:
+                environ["REMOTE_USER"] = name
         return serve_within(RequestScope(token), self.app, environ, start_response)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -34,6 +35,18 @@ class Order(NewOrder):
     confirmed_by: str | None = None
 
 
+async def keep_keys() -> None:
+    """Looks for keys where there are none, at its own pace; probes only read."""
+    while True:
+        pause = 1.0
+        try:
+            if not verifier.ready:
+                await verifier.awarm()
+        except JWTError as error:  # the log has the reason
+            pause = getattr(error, "retry_after", 30.0)
+        await asyncio.sleep(pause)
+
+
 @contextlib.asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     async with database:
@@ -45,7 +58,9 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             )
         with contextlib.suppress(JWTError):  # start without the provider too; /ready tells
             await verifier.awarm()
+        keeping = asyncio.create_task(keep_keys())
         yield
+        keeping.cancel()
     await verifier.aclose()
 
 
@@ -59,9 +74,6 @@ async def health() -> dict[str, str]:
 
 @app.get("/ready")
 async def ready(response: Response) -> dict[str, bool]:
-    with contextlib.suppress(JWTError):
-        if not verifier.ready:
-            await verifier.awarm()
     response.status_code = 200 if verifier.ready else 503
     return {"ready": verifier.ready}
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 from collections.abc import Iterator
 
 from flask import Blueprint, Flask, Response, current_app, request, stream_with_context
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from skeldir_jwt_mw import JWTError
+from skeldir_jwt_mw import JWTError, Verifier
 from skeldir_jwt_mw.flask import JWT, current_token, jwt_exempt, jwt_required
 
 jwt = JWT()
@@ -29,9 +31,23 @@ def create_app() -> Flask:
             "CREATE TABLE IF NOT EXISTS orders"
             " (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, owner text NOT NULL, item text NOT NULL)"
         )
+    verifier = app.extensions["skeldir_jwt"].verifier
     with contextlib.suppress(JWTError):  # start without the provider too; /ready tells
-        app.extensions["skeldir_jwt"].verifier.warm()
+        verifier.warm()
+    threading.Thread(target=keep_keys, args=(verifier,), daemon=True).start()
     return app
+
+
+def keep_keys(verifier: Verifier) -> None:
+    """Looks for keys where there are none, at its own pace; probes only read. A thread of each worker."""
+    while True:
+        pause = 1.0
+        try:
+            if not verifier.ready:
+                verifier.warm()
+        except JWTError as error:  # the log has the reason
+            pause = getattr(error, "retry_after", 30.0)
+        time.sleep(pause)
 
 
 def database() -> ConnectionPool:
@@ -48,9 +64,6 @@ def health() -> dict[str, str]:
 @jwt_exempt
 def ready() -> tuple[dict[str, bool], int]:
     verifier = current_app.extensions["skeldir_jwt"].verifier
-    with contextlib.suppress(JWTError):
-        if not verifier.ready:
-            verifier.warm()
     return {"ready": verifier.ready}, 200 if verifier.ready else 503
 
 

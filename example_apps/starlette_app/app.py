@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -50,9 +51,6 @@ async def health(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    with contextlib.suppress(JWTError):
-        if not verifier.ready:
-            await verifier.awarm()
     return JSONResponse({"ready": verifier.ready}, status_code=200 if verifier.ready else 503)
 
 
@@ -101,6 +99,18 @@ async def counter(websocket: WebSocket) -> None:
         await websocket.send_json({"id": await place(item), "owner": caller()})
 
 
+async def keep_keys() -> None:
+    """Looks for keys where there are none, at its own pace; probes only read."""
+    while True:
+        pause = 1.0
+        try:
+            if not verifier.ready:
+                await verifier.awarm()
+        except JWTError as error:  # the log has the reason
+            pause = getattr(error, "retry_after", 30.0)
+        await asyncio.sleep(pause)
+
+
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     async with database:
@@ -112,7 +122,9 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
             )
         with contextlib.suppress(JWTError):  # start without the provider too; /ready tells
             await verifier.awarm()
+        keeping = asyncio.create_task(keep_keys())
         yield
+        keeping.cancel()
     await verifier.aclose()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,23 @@ if TYPE_CHECKING:
 
 Answer = tuple[int, Any]  # a status, and what is sent as JSON
 
+
+def keep_keys() -> None:
+    """Looks for keys where there are none, at its own pace; probes only read. A thread of each worker."""
+    while True:
+        pause = 1.0
+        try:
+            if not verifier.ready:
+                verifier.warm()
+        except JWTError as error:  # the log has the reason
+            pause = getattr(error, "retry_after", 30.0)
+        time.sleep(pause)
+
+
 verifier = Verifier.from_env()
 with contextlib.suppress(JWTError):  # start without the provider too; /ready tells
     verifier.warm()
+threading.Thread(target=keep_keys, daemon=True).start()
 
 database = ConnectionPool(os.environ["DATABASE_URL"], min_size=1, max_size=4, open=True)
 with database.connection() as connection:
@@ -43,9 +59,6 @@ def health(_: WSGIEnvironment) -> Answer:
 
 
 def ready(_: WSGIEnvironment) -> Answer:
-    with contextlib.suppress(JWTError):
-        if not verifier.ready:
-            verifier.warm()
     return (200 if verifier.ready else 503), {"ready": verifier.ready}
 
 

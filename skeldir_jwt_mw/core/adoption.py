@@ -10,6 +10,7 @@ from skeldir_jwt_mw.config import RefreshPolicy
 from .effects import Content, Row
 from .keys import ImportedJWKS, UnusableDocument, import_jwks
 from .order import Adopted, Order, Reply
+from .row import clocks_agree
 from .seal import Sealer
 
 MICROSECONDS = 1_000_000
@@ -24,7 +25,9 @@ class Adoption:
     policy: RefreshPolicy
     sealer: Sealer
 
-    def judge(self, order: Order, row: Row, reply: Reply) -> Adopted | Literal["stranger", "forged", "older"]:
+    def judge(
+        self, order: Order, row: Row, reply: Reply
+    ) -> Adopted | Literal["stranger", "forged", "older", "clock"]:
         """The row's content with its keys, or why it is not to be used.
 
         It expires with the sealed expiry or this process's own `max_stale`, whichever is earlier. Of keys
@@ -38,6 +41,8 @@ class Adoption:
             or not 0 < row.generation < GENERATION_LIMIT
         ):
             return "forged"
+        if order.wall is not None and not clocks_agree(row.now_us, order.wall):
+            return "clock"  # its age, and so its expiry, cannot be judged
         content = Content(
             generation=row.generation,
             fetched_us=row.fetched_us,

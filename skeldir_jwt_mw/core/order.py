@@ -67,6 +67,7 @@ class Order:
     failures: int  # consecutive refreshes so far that failed here: no answer of the store, no thread, no file
     replace_stranger: bool  # whether a row under a seal key that is not ours may be claimed over now
     coordinated: bool  # False only under the mutation toggle
+    wall: float | None = None  # this host's Unix seconds, to hold the database's against
 
 
 EndingKind: TypeAlias = Literal["refreshed", "adopted", "fresh", "blocked", "failed"]

@@ -136,6 +136,10 @@ class Refresh:
                     waited = True
                 case "newer":
                     judged = self._adoption.judge(order, row, reply)
+                    if judged == "clock":
+                        detail = "the clocks of the database and of this host differ by more than a day"
+                        yield Report(event="store_failed", detail=detail)
+                        return schedule.store_failed(order, reply)
                     if judged == "older":  # than what this process fetched while the store was away
                         order = replace(order, bad=row.generation)
                     elif isinstance(judged, Adopted):

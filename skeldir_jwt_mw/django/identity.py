@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import HttpRequest
 
 from skeldir_jwt_mw import InvalidToken, VerifiedToken
-from skeldir_jwt_mw._http import REFUSALS, Guard, Response
+from skeldir_jwt_mw._http import REFUSALS, Guard, Response, Verified
 from skeldir_jwt_mw.token import RequestScope
 
 from . import conf
@@ -28,8 +28,13 @@ _told = False  # whether the operator knows that users are rejected; two threads
 class Identity:
     """A verified token, and whom the project knows its subject as."""
 
-    token: VerifiedToken
+    verified: Verified
     user: Any  # a TokenUser, or what the USER_RESOLVER returned; never None
+
+    @property
+    def token(self) -> VerifiedToken:
+        """The token."""
+        return self.verified.token
 
 
 def identify(guard: Guard, request: HttpRequest, raw: bytes | str) -> Identity | Response:
@@ -38,14 +43,15 @@ def identify(guard: Guard, request: HttpRequest, raw: bytes | str) -> Identity |
         token = guard.verifier.verify(raw)
     except REFUSALS as error:
         return guard.refusal(DjangoRequest(request), raw, error)
+    verified = Verified(guard.verifier, raw, token)
     resolver = conf.user_resolver()
     if resolver is None:
-        return Identity(token, TokenUser(token))
+        return Identity(verified, TokenUser(token, guard.user_key(token)))
     with RequestScope(token):
         user = resolver(request, token)
         if isawaitable(user):
             user = async_to_sync(_outcome)(user)
-    return _known(guard, request, token, user)
+    return _known(guard, request, verified, user)
 
 
 async def aidentify(guard: Guard, request: HttpRequest, raw: bytes | str) -> Identity | Response:
@@ -54,19 +60,20 @@ async def aidentify(guard: Guard, request: HttpRequest, raw: bytes | str) -> Ide
         token = await guard.verifier.averify(raw)
     except REFUSALS as error:
         return guard.refusal(DjangoRequest(request), raw, error)
+    verified = Verified(guard.verifier, raw, token)
     resolver = conf.user_resolver()
     if resolver is None:
-        return Identity(token, TokenUser(token))
+        return Identity(verified, TokenUser(token, guard.user_key(token)))
     with RequestScope(token):
         user = resolver(request, token) if _is_async(resolver) else await _in_thread(resolver)(request, token)
         if isawaitable(user):
             user = await user
-    return _known(guard, request, token, user)
+    return _known(guard, request, verified, user)
 
 
-def _known(guard: Guard, request: HttpRequest, token: VerifiedToken, user: Any) -> Identity | Response:
+def _known(guard: Guard, request: HttpRequest, verified: Verified, user: Any) -> Identity | Response:
     if user is not None:
-        return Identity(token, user)
+        return Identity(verified, user)
     error = InvalidToken("rejected_user")
     _tell(error)
     return guard.refusal(DjangoRequest(request), None, error)

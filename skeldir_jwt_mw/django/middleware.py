@@ -24,7 +24,8 @@ class JWTMiddleware:
 
     Sets `request.jwt` (a `VerifiedToken`, None for an anonymous request), `request.user` and `request.auser`
     (a `TokenUser`, or what the `USER_RESOLVER` returns; an anonymous request keeps the user of its session).
-    It stands below Django's AuthenticationMiddleware. Raises `ImproperlyConfigured`.
+    It stands below Django's AuthenticationMiddleware. No preflight without a token gets to a view that is not
+    exempt; with `EXEMPT_PREFLIGHT` it gets to inner middleware. Raises `ImproperlyConfigured`.
     """
 
     sync_capable = True
@@ -44,9 +45,9 @@ class JWTMiddleware:
         if self._is_async:
             return self._aserve(request)
         guard = conf.guard()
-        verdict = guard.judge(DjangoRequest(request))
+        verdict = guard.judge_before_views(DjangoRequest(request))
         outcome = identify(guard, request, verdict) if isinstance(verdict, bytes | str) else verdict
-        if isinstance(outcome, Response) and not _may_pass(outcome, request):
+        if isinstance(outcome, Response) and not _may_pass(guard, outcome, request):
             return answer(outcome)
         visit = _visit(guard, request, outcome)
         try:
@@ -58,9 +59,9 @@ class JWTMiddleware:
 
     async def _aserve(self, request: HttpRequest) -> HttpResponseBase:
         guard = conf.guard()
-        verdict = guard.judge(DjangoRequest(request))
+        verdict = guard.judge_before_views(DjangoRequest(request))
         outcome = await aidentify(guard, request, verdict) if isinstance(verdict, bytes | str) else verdict
-        if isinstance(outcome, Response) and not _may_pass(outcome, request):
+        if isinstance(outcome, Response) and not _may_pass(guard, outcome, request):
             return answer(outcome)
         visit = _visit(guard, request, outcome)
         try:
@@ -87,15 +88,25 @@ class JWTMiddleware:
 
 def _visit(guard: Guard, request: HttpRequest, outcome: Identity | Response | None) -> Visit:
     identity, pending = (None, outcome) if isinstance(outcome, Response) else (outcome, None)
-    return Visit(request, identity, pending, unforgeable=guard.token_getter is None)
+    return Visit(request, identity, pending, unforgeable=guard.is_unforgeable)
 
 
-def _may_pass(response: Response, request: HttpRequest) -> bool:
-    """Whether it is a refusal, and the view that the path leads to is exempt, as far as is known by now."""
+def _may_pass(guard: Guard, response: Response, request: HttpRequest) -> bool:
+    """Whether a request may go on to inner middleware though it is refused, as far as is known by now.
+
+    It may where the view that its path leads to is exempt, and where it is a preflight that is let through,
+    for such middleware to answer. `process_view` has the last word.
+    """
     if response.status < 400:
         return False
+    shown = DjangoRequest(request)
+    if response.status == 401 and guard.admits(shown):
+        return True
     try:
         match = resolve(request.path_info, getattr(request, "urlconf", None))
     except Http404:
-        return False
-    return is_exempt(match.func)
+        match = None
+    if match is not None and is_exempt(match.func):
+        return True
+    guard.tell_of_preflight(shown)
+    return False

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from skeldir_jwt_mw import VerifiedToken
-from skeldir_jwt_mw._http import Response
-from skeldir_jwt_mw.token import RequestScope
+from skeldir_jwt_mw._http import VERIFIED, Response
 
 from . import conf
 from .identity import identify
 from .request import DjangoRequest
+from .visit import open_scope
 
 __all__ = ["HasScope", "JWTAuthentication"]
 
@@ -35,17 +33,21 @@ class JWTAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Any, VerifiedToken] | None:
         """The user and the token, or None where there are no credentials; raises `APIException`."""
         shown: Any = request._request
-        if getattr(shown, "jwt", None) is not None:
-            return shown.user, shown.jwt
         guard = conf.guard()
         verdict = guard.credentials(DjangoRequest(shown))
         if verdict is None:
             return None
-        outcome = verdict if isinstance(verdict, Response) else identify(guard, shown, verdict)
+        if isinstance(verdict, Response):
+            raise _refusal(verdict)
+        token = guard.reused(getattr(shown, VERIFIED, None), verdict)
+        if token is not None:
+            return shown.user, token
+        outcome = identify(guard, shown, verdict)
         if isinstance(outcome, Response):
             raise _refusal(outcome)
         shown.jwt = outcome.token
-        _open_scope(shown, outcome.token)
+        setattr(shown, VERIFIED, outcome.verified)
+        open_scope(shown, outcome.token)
         return outcome.user, outcome.token
 
     def authenticate_header(self, request: Request) -> str:
@@ -116,16 +118,3 @@ class _Failed(_Refused, AuthenticationFailed):
     def __setattr__(self, name: str, value: object) -> None:
         if name not in ("status_code", "auth_header") or name not in self.__dict__:
             super().__setattr__(name, value)
-
-
-def _open_scope(request: HttpRequest, token: VerifiedToken) -> None:
-    """Let `current_token()` be the token until Django closes the request, or drops it."""
-    scope, reference = RequestScope(token), weakref.ref(request)
-    weakref.finalize(request, scope.close).atexit = False
-
-    def close() -> None:
-        scope.close()
-        if (found := reference()) is not None:
-            type(found).close(found)
-
-    request.close = close  # type: ignore[method-assign]  # what its handlers call once the response is sent

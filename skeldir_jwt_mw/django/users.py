@@ -87,24 +87,32 @@ class RowlessUser:
 class TokenUser(RowlessUser):
     """The user that a token speaks of, without a row: `pk` and `username` are the token's subject.
 
-    No permission and no staff status comes with it: ask for scopes. Two are equal where issuer and subject
-    are; a user without a subject equals only the user of an equal token.
+    `key` is what they are instead: with several issuers the issuer is in it too, for each may have a user of
+    that subject. No permission and no staff status comes with it: ask for scopes. Two are equal where issuer
+    and subject are; a user without a subject equals only the user of an equal token.
     """
 
-    __slots__ = ("token",)
+    __slots__ = ("_key", "token")
 
     is_active = is_authenticated = True
     is_anonymous = False
 
-    def __init__(self, token: VerifiedToken) -> None:
+    def __init__(self, token: VerifiedToken, key: str | None = None) -> None:
         self.token = token
+        self._key = key
 
     @property
     def username(self) -> str:  # type: ignore[override]  # read-only
-        """The token's subject; empty where it has none."""
-        return self.token.subject
+        """The user's key; empty where the token has no subject."""
+        return self.token.subject if self._key is None else self._key
 
     id = username
+
+    def get_full_name(self) -> str:
+        """The token's subject, which is for people to read: users of two issuers may share it."""
+        return self.token.subject
+
+    get_short_name = get_full_name
 
     @property
     def scopes(self) -> frozenset[str]:

@@ -10,8 +10,8 @@ from django.apps import apps
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from skeldir_jwt_mw._http import Response
-from skeldir_jwt_mw.token import RequestScope
+from skeldir_jwt_mw._http import VERIFIED, Response
+from skeldir_jwt_mw.token import RequestScope, VerifiedToken
 
 from .identity import Identity
 from .users import RowlessUser
@@ -44,6 +44,7 @@ class Visit:
             return
         self._scope = RequestScope(identity.token)
         shown.jwt = identity.token
+        setattr(shown, VERIFIED, identity.verified)
         shown.user = identity.user
         shown.auser = _user_of(shown)
         if unforgeable:
@@ -59,6 +60,7 @@ class Visit:
     def _give_back(self, shown: Any) -> None:
         user, auser, forgiven = self._anonymous
         shown.jwt = None
+        setattr(shown, VERIFIED, None)
         shown.user = nobody() if user is None else user
         shown.auser = _user_of(shown) if auser is None else auser
         setattr(shown, FORGIVEN, forgiven)
@@ -78,6 +80,22 @@ class Visit:
         else:
             self._scope.close()
         return response
+
+
+def open_scope(request: HttpRequest, token: VerifiedToken) -> None:
+    """Let `current_token()` be the token until Django closes the request, or drops it.
+
+    For what verifies by itself, where no middleware of ours has a visit to end.
+    """
+    scope, reference = RequestScope(token), weakref.ref(request)
+    weakref.finalize(request, scope.close).atexit = False
+
+    def close() -> None:
+        scope.close()
+        if (found := reference()) is not None:
+            type(found).close(found)
+
+    request.close = close  # type: ignore[method-assign]  # what its handlers call once the response is sent
 
 
 def nobody() -> Any:

@@ -61,6 +61,7 @@ BUSY = (
 )
 COMING_AND_GOING = ("is starting up", "is shutting down", "in recovery mode", "not yet accepting connections")
 REFUSALS = (
+    ("Too many open files", "this process is at its limit of open files"),
     ("authentication failed", "the database refused the credentials"),
     ("no password supplied", "the database wants a password and none is configured"),
     ("no pg_hba.conf entry", "the database admits no connection from here for this role and database"),

@@ -44,6 +44,7 @@ class Adapter(Protocol):
     """An adapter with an app behind it that answers as `echo` does."""
 
     over_sockets: bool  # a real server with its own limits: cases can leave it out
+    everything: bool  # its verifiers remember tokens and have several issuers
     lacks: frozenset[str]  # what it does not have; cases that need one of these leave it out
     wraps: str | None  # the member that its framework puts the body of a refusal into
 
@@ -67,8 +68,8 @@ def lines_of(case: Case, tokens: Mapping[str, str]) -> list[tuple[str, str]]:
 class InProcessASGI:
     """The ASGI middleware, called with the scope that a server makes."""
 
-    over_sockets = False
-    lacks: frozenset[str] = frozenset()
+    over_sockets = everything = False
+    lacks: frozenset[str] = frozenset({"views"})
     wraps: str | None = None
 
     def __init__(self, verifier_for: Callable[[Case], Verifier]) -> None:
@@ -124,8 +125,8 @@ async def collect(app: Any, scope: dict[str, Any]) -> Result:
 class InProcessWSGI:
     """The WSGI middleware, called with the environ that a server makes."""
 
-    over_sockets = False
-    lacks: frozenset[str] = frozenset()
+    over_sockets = everything = False
+    lacks: frozenset[str] = frozenset({"views"})
     wraps: str | None = None
 
     def __init__(self, verifier_for: Callable[[Case], Verifier]) -> None:

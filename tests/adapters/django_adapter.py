@@ -30,7 +30,8 @@ SETTINGS = {ENVIRONMENT_VARIABLE: "django_site.settings"}
 
 def _description(request: Any) -> str:
     user, scopes = request.user, [] if request.jwt is None else request.jwt.scopes
-    seen = [user.is_authenticated, user.get_username(), user.username]
+    name = user.get_full_name() if user.is_authenticated else ""
+    seen = [user.is_authenticated, name, user.get_username()]
     return description(request.method, request.path_info, request.jwt, user=seen, scopes=sorted(scopes))
 
 
@@ -70,6 +71,8 @@ def settings_of(case: Case, verifier: Verifier, routes: type) -> override_settin
 class InProcessDjango(InProcessWSGI):
     """The handler for WSGI, called with the environ that a server makes."""
 
+    lacks = frozenset({"apps"})
+
     def app_for(self, case: Case) -> Any:
         """The handler, under the settings of the case."""
         return wsgi_app(case, self._verifier_for(case))
@@ -77,6 +80,8 @@ class InProcessDjango(InProcessWSGI):
 
 class InProcessDjangoASGI(InProcessWSGI):
     """The handler for ASGI, called with the scope that a server makes."""
+
+    lacks = frozenset({"apps"})
 
     def call(self, case: Case, tokens: Mapping[str, str]) -> Result:
         """Call the handler once, on a loop of its own."""
@@ -122,11 +127,15 @@ def asgi_app(case: Case, verifier: Verifier) -> Any:
 class GunicornDjango(Gunicorn):
     """The handlers for WSGI behind a server; a request names its case in `X-Case`."""
 
+    lacks = frozenset({"apps"})
+
     command = tuple(part.replace("live_app:wsgi", "django_adapter:serving()") for part in Gunicorn.command)
 
 
 class UvicornDjango(Uvicorn):
     """The handlers for ASGI behind a server."""
+
+    lacks = frozenset({"apps"})
 
     command = (
         *(part.replace("live_app:asgi", "django_adapter:aserving") for part in Uvicorn.command),

@@ -22,7 +22,7 @@ from request_table import CASES, WEBSOCKETS, Case
 from skeldir_jwt_mw import VerifiedToken, Verifier
 from skeldir_jwt_mw.fastapi import JWTBearer
 
-LACKS = frozenset({"exempt", "exempt_preflight", "metadata"})
+LACKS = frozenset({"exempt", "exempt_preflight", "metadata", "views"})
 METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
 
 
@@ -49,7 +49,7 @@ def fastapi_echo(verifier: Verifier, options: Mapping[str, Any]) -> FastAPI:
 class InProcessFastAPI:
     """The dependency, called with the scope that a server makes."""
 
-    over_sockets = False
+    over_sockets = everything = False
     lacks = LACKS
     wraps: str | None = "detail"
 

@@ -43,6 +43,8 @@ def echoing(case: Case, verifier: Verifier) -> flask.Flask:
 class InProcessFlask(InProcessWSGI):
     """An app for each case, called with the environ that a server makes."""
 
+    lacks = frozenset({"apps"})
+
     def app_for(self, case: Case) -> flask.Flask:
         """The app with the options of the case."""
         return echoing(case, self._verifier_for(case))
@@ -61,6 +63,8 @@ def serving() -> Any:
 
 class GunicornFlask(Gunicorn):
     """The apps behind a server; their verifiers come from `Signer.environ`."""
+
+    lacks = frozenset({"apps"})
 
     command = tuple(part.replace("live_app:wsgi", "flask_adapter:serving()") for part in Gunicorn.command)
 

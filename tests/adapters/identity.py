@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
+from contextlib import suppress
+from copy import copy
 from typing import Any
 
 from request_table import Case
 
-from skeldir_jwt_mw import Issuer, RefreshPolicy, Verifier
+from skeldir_jwt_mw import InvalidToken, Issuer, RefreshPolicy, Verifier
 from skeldir_jwt_mw.sources import FetchFailed, StaticSource
 from skeldir_jwt_mw.testing import SigningKey, mint
 from skeldir_jwt_mw.testing.tokens import b64url
@@ -20,6 +23,8 @@ from skeldir_jwt_mw.testing.tokens import b64url
 ISSUER = "https://login.example.com/"
 AUDIENCE = "orders-api"
 JWKS_VARIABLE = "ADAPTER_TESTS_JWKS"
+EVERYTHING_VARIABLE = "ADAPTER_TESTS_EVERYTHING"  # set: tokens are remembered, and there is another issuer
+OTHER_ISSUER = "urn:another"  # no URL, so it is in no metadata
 
 
 class DownSource:
@@ -33,10 +38,14 @@ class DownSource:
 
 
 class Verifiers:
-    """A verifier with keys and one without, made when they are first asked for."""
+    """A verifier with keys and one without, made when they are first asked for.
 
-    def __init__(self, jwks: str) -> None:
+    With `everything` they remember tokens, and have another issuer besides.
+    """
+
+    def __init__(self, jwks: str, *, everything: bool = False) -> None:
         self._jwks = jwks
+        self.everything = everything
         self._made: dict[bool, Verifier] = {}
 
     def for_case(self, case: Case) -> Verifier:
@@ -48,8 +57,17 @@ class Verifiers:
         if keys not in self._made:
             source = StaticSource(self._jwks) if keys else DownSource()
             policy = RefreshPolicy(wait_budget=1.5)
-            self._made[keys] = Verifier([Issuer(ISSUER, audience=AUDIENCE, source=source)], policy=policy)
+            names = (ISSUER, OTHER_ISSUER) if self.everything else (ISSUER,)
+            issuers = [Issuer(name, audience=AUDIENCE, source=source) for name in names]
+            self._made[keys] = Verifier(issuers, policy=policy, token_cache=64 if self.everything else 0)
         return self._made[keys]
+
+    def warm(self, tokens: Iterable[str]) -> None:
+        """Have every token remembered that can be, after each has come in an odd form too."""
+        for raw in tokens:
+            for odd in (Odd(raw), raw, raw.encode(), Odd(raw)):
+                with suppress(InvalidToken):
+                    self.get().verify(odd)
 
     def close(self) -> None:
         """Close what was made."""
@@ -57,9 +75,27 @@ class Verifiers:
             verifier.close()
 
 
+class Odd(str):
+    """A string that says of itself that it equals everything, and is nothing."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __str__(self) -> str:
+        return "***"
+
+
+def user_key(subject: str, *, everything: bool) -> str:
+    """The name of the user with that subject among the users of all issuers."""
+    return f"{ISSUER}|{subject}" if everything and subject else subject
+
+
 def verifiers_of_environment() -> Verifiers:
     """The verifiers of a server process."""
-    return Verifiers(os.environ[JWKS_VARIABLE])
+    return Verifiers(os.environ[JWKS_VARIABLE], everything=EVERYTHING_VARIABLE in os.environ)
 
 
 class Signer:
@@ -69,6 +105,12 @@ class Signer:
         self.key = SigningKey.generate("ES256", kid="adapter-tests")
         self.jwks = json.dumps({"keys": [self.key.jwk()]})
         self.environ = {JWKS_VARIABLE: self.jwks}  # for server processes
+
+    def with_everything(self) -> Signer:
+        """One whose server processes have verifiers with everything."""
+        copied = copy(self)
+        copied.environ = {**self.environ, EVERYTHING_VARIABLE: "1"}
+        return copied
 
     def token(
         self, *, key: SigningKey | None = None, header: dict[str, Any] | None = None, **claims: Any

@@ -25,7 +25,8 @@ class Server:
     """A server process on a unix socket."""
 
     over_sockets = True
-    lacks: frozenset[str] = frozenset()
+    everything = False
+    lacks: frozenset[str] = frozenset({"views"})
     wraps: str | None = None
     command: tuple[str, ...]  # `{socket}` stands for the socket's path
 

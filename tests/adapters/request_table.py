@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skeldir_jwt_mw.asgi import from_cookie, from_header
+from skeldir_jwt_mw.asgi import first_of, from_cookie, from_header, jwt_shaped
 
 PLAIN = 'Bearer realm="api"'
 INVALID_TOKEN = f'{PLAIN}, error="invalid_token", error_description="The access token is not valid"'
@@ -41,11 +41,13 @@ class Case:
     document: Mapping[str, Any] | None = None  # the whole body, where the adapter answers 200 itself
     keys: bool = True  # False: the verifier has no keys and cannot get any
     over_sockets: bool = True  # False: servers refuse it, or a limit of theirs comes first
+    only: str | None = None  # "views": for adapters that know their views; "apps": for those that do not
 
     @property
     def needs(self) -> frozenset[str]:
         """What an adapter has to have: the options, and "metadata" where it answers for the app."""
-        return frozenset(self.options) | ({"metadata"} if self.document is not None else set())
+        metadata = {"metadata"} if self.document is not None else set()
+        return frozenset(self.options) | metadata | ({self.only} if self.only else set())
 
 
 def _bearer(value: str = "{valid}") -> tuple[tuple[str, str], ...]:
@@ -247,6 +249,40 @@ EXEMPTIONS = (
     _not_exempt("/public/%ed%a0%80"),
 )
 
+BY_METHOD: Mapping[str, Any] = {"exempt": ("GET,HEAD /public/", "POST /hook", "/health")}
+
+
+def _by_method(name: str, status: int, path: str, method: str = "GET", *headers: tuple[str, str]) -> Case:
+    more: Any = {"path": path, "method": method, "headers": headers, "options": BY_METHOD}
+    if status == 200:
+        return _passes(name, "exempt", ANONYMOUS, **more)
+    return _unauthorized(name, "exempt", **more)
+
+
+EXEMPTIONS_BY_METHOD = (
+    _by_method("GET where GET is exempt", 200, "/public/a"),
+    _by_method("HEAD where HEAD is exempt", 200, "/public/a", "HEAD"),
+    _by_method("a bad token where GET is exempt", 200, "/public/a", "GET", *_bearer("{expired}")),
+    _by_method("POST where POST is exempt", 200, "/hook", "POST"),
+    _by_method("any method where all are exempt", 200, "/health", "POST"),
+    _by_method("POST where GET is exempt", 401, "/public/a", "POST"),
+    _by_method("OPTIONS where GET is exempt", 401, "/public/a", "OPTIONS"),
+    _by_method("GET where POST is exempt", 401, "/hook"),
+    _by_method("HEAD where POST is exempt", 401, "/hook", "HEAD"),
+    _by_method("GET elsewhere", 401, "/orders"),
+    _by_method("GET of a path with dot segments", 401, "/public/../orders"),
+    _by_method("GET that asks for DELETE", 401, "/public/a", "GET", ("X-HTTP-Method-Override", "DELETE")),
+    _by_method("GET that asks for PUT", 401, "/public/a", "GET", ("X-Method-Override", "PUT")),
+    _by_method("GET that asks for PATCH", 401, "/public/a", "GET", ("X-HTTP-Method", "PATCH")),
+    _by_method(
+        "any method where all are exempt, asking for DELETE",
+        200,
+        "/health",
+        "GET",
+        ("X-HTTP-Method-Override", "DELETE"),
+    ),
+)
+
 ORIGIN = ("Origin", "https://app.example.com")
 ASKS_FOR_GET = ("Access-Control-Request-Method", "GET")
 PREFLIGHT = (ORIGIN, ASKS_FOR_GET)
@@ -257,9 +293,59 @@ def _preflight(subject: str | None, name: str, *more: tuple[str, str], **options
     return _passes(name, "options", subject, method="OPTIONS", headers=headers, options=options)
 
 
+LET_IN: Mapping[str, Any] = {"exempt_preflight": True}
+
+
+def _not_let_in(name: str, *headers: tuple[str, str], **more: Any) -> Case:
+    """A preflight, or nearly one, that gets the 401 though preflights are let in."""
+    given = {"method": "OPTIONS", "headers": headers, "options": LET_IN, **more}
+    return _unauthorized(name, "options", **given)
+
+
 PREFLIGHTS = (
-    _preflight(ANONYMOUS, "a preflight", exempt_preflight=True),
+    _unauthorized("a preflight", "options", method="OPTIONS", headers=PREFLIGHT),
+    _passes(
+        "a preflight that is let in",
+        "options",
+        ANONYMOUS,
+        method="OPTIONS",
+        headers=PREFLIGHT,
+        options=LET_IN,
+        only="apps",
+    ),
+    _not_let_in("a preflight that is let in, as far as to the view", *PREFLIGHT, only="views"),
+    _passes(
+        "a preflight to an exempt path",
+        "options",
+        ANONYMOUS,
+        method="OPTIONS",
+        path="/health",
+        headers=PREFLIGHT,
+        options={"exempt": ("OPTIONS /health",)},
+    ),
+    _not_let_in("a preflight that asks for DELETE", *PREFLIGHT, ("X-HTTP-Method-Override", "DELETE")),
+    _not_let_in("a preflight that asks for PUT", *PREFLIGHT, ("X-HTTP-Method", "PUT")),
+    _not_let_in("OPTIONS without an origin that is let in", ASKS_FOR_GET),
+    _not_let_in("OPTIONS that asks for no method and is let in", ORIGIN),
+    _not_let_in("GET with a preflight's headers, let in", *PREFLIGHT, method="GET"),
+    _not_let_in("POST with a preflight's headers, let in", *PREFLIGHT, method="POST"),
+    _invalid_request(
+        "a preflight with malformed credentials that is let in",
+        "options",
+        method="OPTIONS",
+        headers=(*PREFLIGHT, *_lines("Bearer")),
+        options=LET_IN,
+    ),
+    _invalid_token(
+        "a preflight with a bad token that is let in",
+        "options",
+        method="OPTIONS",
+        headers=(*PREFLIGHT, *_bearer("{expired}")),
+        options=LET_IN,
+    ),
+    _preflight(ANONYMOUS, "a preflight where no token is required", required=False),
     _preflight(USER, "a preflight with a valid token", *_bearer()),
+    _preflight(USER, "a preflight with a valid token that is let in", *_bearer(), exempt_preflight=True),
     _invalid_token(
         "a preflight with a bad token",
         "options",
@@ -267,7 +353,7 @@ PREFLIGHTS = (
         headers=(*PREFLIGHT, *_bearer("{expired}")),
     ),
     _unauthorized(
-        "a preflight that is not exempt",
+        "a preflight that is not let in, in so many words",
         "options",
         method="OPTIONS",
         headers=PREFLIGHT,
@@ -444,15 +530,98 @@ GETTERS = (
     ),
 )
 
+FORWARDED = "X-Forwarded-Authorization"
+SCHEMED = _from(from_header(FORWARDED, scheme="Bearer"))
+EITHER = _from(first_of(from_header(ACCESS), from_cookie("__session")))
+SHAPED = _from(jwt_shaped(from_header("Authorization", scheme="Bearer")))
+OPTIONAL_SHAPED: Mapping[str, Any] = {**SHAPED, "required": False}
+
+
+def _forwarded(*values: str) -> tuple[tuple[str, str], ...]:
+    return tuple((FORWARDED, value) for value in values)
+
+
+GETTERS_OF_SEVERAL = (
+    _passes("a scheme and a token in a header", "r40", options=SCHEMED, headers=_forwarded("Bearer {valid}")),
+    _passes("a scheme in lower case", "r40", options=SCHEMED, headers=_forwarded("bearer   {valid}")),
+    _unauthorized("a header without its scheme", "r40", options=SCHEMED, headers=_forwarded("{valid}")),
+    _unauthorized("another scheme in a header", "r40", options=SCHEMED, headers=_forwarded("Basic YTpi")),
+    _unauthorized("an empty header with a scheme", "r40", options=SCHEMED, headers=_forwarded("")),
+    _invalid_request("a scheme alone in a header", "r40", options=SCHEMED, headers=_forwarded("Bearer")),
+    _invalid_request(
+        "a scheme and two tokens in a header",
+        "r40",
+        options=SCHEMED,
+        headers=_forwarded("Bearer {valid} {valid}"),
+    ),
+    _invalid_request(
+        "two headers with a scheme",
+        "r40",
+        options=SCHEMED,
+        headers=_forwarded("Bearer {valid}", "Bearer {valid}"),
+    ),
+    _invalid_request(
+        "two schemes joined in a header",
+        "r40",
+        options=SCHEMED,
+        headers=_forwarded("Basic YTpi, Bearer a.b.c"),
+    ),
+    _invalid_token(
+        "a scheme and a bad token in a header", "r44", options=SCHEMED, headers=_forwarded("Bearer {expired}")
+    ),
+    _passes("the first of two places", "r40", options=EITHER, headers=((ACCESS, "{valid}"),)),
+    _passes(
+        "the second of two places", "r40", options=EITHER, headers=(("Cookie", "a=b; __session={valid}"),)
+    ),
+    _passes(
+        "both of two places",
+        "r40",
+        options=EITHER,
+        headers=((ACCESS, "{valid}"), ("Cookie", "__session={expired}")),
+    ),
+    _invalid_token(
+        "a bad token in the first of two places",
+        "r44",
+        options=EITHER,
+        headers=((ACCESS, "{expired}"), ("Cookie", "__session={valid}")),
+    ),
+    _unauthorized("neither of two places", "r40", options=EITHER, headers=_bearer()),
+    _passes("a JWT where other tokens may be", "r40", options=SHAPED, headers=_bearer()),
+    _unauthorized("an API key where JWTs are", "r40", options=SHAPED, headers=_bearer("key.1")),
+    _passes(
+        "an API key beside JWTs", "r40", ANONYMOUS, options=OPTIONAL_SHAPED, headers=_bearer("sk_live_1")
+    ),
+    _invalid_token(
+        "what looks like a JWT beside API keys", "r44", options=OPTIONAL_SHAPED, headers=_bearer("a.b.c")
+    ),
+    _invalid_token(
+        "what looks like a JWE beside API keys", "r44", options=OPTIONAL_SHAPED, headers=_bearer("a.b.c.d.e")
+    ),
+    _invalid_token(
+        "a bad token beside API keys", "r44", options=OPTIONAL_SHAPED, headers=_bearer("{expired}")
+    ),
+    _invalid_request(
+        "Bearer alone beside API keys", "r40", options=OPTIONAL_SHAPED, headers=_lines("Bearer")
+    ),
+    _invalid_request(
+        "two lines beside API keys",
+        "r40",
+        options=OPTIONAL_SHAPED,
+        headers=_lines("Bearer {valid}", "Bearer sk_live_1"),
+    ),
+)
+
 CASES = (
     *CREDENTIALS,
     *INVALID_TOKENS,
     *UNAVAILABLE,
     *ANONYMOUS_ALLOWED,
     *EXEMPTIONS,
+    *EXEMPTIONS_BY_METHOD,
     *PREFLIGHTS,
     *METADATA,
     *GETTERS,
+    *GETTERS_OF_SEVERAL,
 )
 
 
@@ -470,6 +639,20 @@ WEBSOCKETS = (
     _handshake("a valid token", SWITCHED, subject=USER, headers=_bearer()),
     _handshake("an exempt path", SWITCHED, path="/health", options=EXEMPT, headers=_bearer("{expired}")),
     _handshake("optional, no credentials", SWITCHED, options=OPTIONAL),
+    _handshake(
+        "a path that is exempt for WebSockets",
+        SWITCHED,
+        path="/live",
+        options={"exempt": ("WEBSOCKET /live",)},
+    ),
+    _handshake(
+        "a path that is exempt for GET",
+        401,
+        challenge=PLAIN,
+        error="unauthorized",
+        path="/live",
+        options={"exempt": ("GET /live",)},
+    ),
     _handshake(
         "a token among the subprotocols",
         SWITCHED,

@@ -185,6 +185,7 @@ def site(path: str, *middleware: Middleware) -> BaseRoute:
     return Mount(path, app=Starlette(routes=routes, middleware=middleware))
 
 
+letting_preflights_in = Middleware(JWTMiddleware, verifier=verifier, exempt_preflight=True)
 exempting = Middleware(JWTMiddleware, verifier=verifier, exempt=("/whoami",))
 
 main = Starlette(
@@ -215,6 +216,7 @@ app = Starlette(
         site("/exempting", exempting),
         site("/cors-outside", cors, guarded),
         site("/cors-inside", guarded, cors),
+        site("/cors-inside-let-in", letting_preflights_in, cors),
         site("/sessions-outside", sessions, optional),
         site("/sessions-inside", optional, sessions),
         site("/stamped-outside", stamped, guarded),

@@ -12,6 +12,8 @@ from skeldir_jwt_mw._http import DESCRIPTIONS, EnvironRequest, Guard, Response, 
 from skeldir_jwt_mw.errors import INVALID_TOKEN_MESSAGES
 from skeldir_jwt_mw.protected_resource import ProtectedResource
 
+HTTP = {"type": "http", "method": "GET", "path": "/"}
+
 
 def get(**environ: str) -> EnvironRequest:
     return EnvironRequest({"REQUEST_METHOD": "GET", "PATH_INFO": "/", **environ})
@@ -97,12 +99,12 @@ def test_descriptions_fit_into_quotes_as_they_are() -> None:
 
 def test_a_header_with_a_length_of_thirteen_is_not_taken_for_authorization(verifier: Verifier) -> None:
     lines = [(b"x-13-letters-", b"a"), (b"Authorization", b"b"), (b"authorization", b"c")]
-    assert ScopeRequest({"headers": lines}).authorization == (b"b", b"c")
+    assert ScopeRequest({**HTTP, "headers": lines}).authorization == (b"b", b"c")
 
 
 def test_headers_are_shown_in_lower_case_with_all_their_lines() -> None:
     lines = [(b"X-A", b"1"), (b"x-b", b"\xe9"), (b"x-a", b"2")]
-    assert ScopeRequest({"headers": lines}).headers == {"x-a": ("1", "2"), "x-b": ("é",)}
+    assert ScopeRequest({**HTTP, "headers": lines}).headers == {"x-a": ("1", "2"), "x-b": ("é",)}
     environ = {
         "HTTP_X_A": "1,2",
         "CONTENT_TYPE": "text/plain",

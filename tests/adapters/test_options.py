@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import os
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -12,7 +16,7 @@ from identity import AUDIENCE, ISSUER
 from skeldir_jwt_mw import ConfigurationError, Verifier
 from skeldir_jwt_mw._http import EnvironRequest, Guard
 from skeldir_jwt_mw.asgi import JWTMiddleware as ASGIMiddleware
-from skeldir_jwt_mw.asgi import from_cookie, from_header
+from skeldir_jwt_mw.asgi import first_of, from_cookie, from_header, jwt_shaped
 from skeldir_jwt_mw.wsgi import JWTMiddleware as WSGIMiddleware
 
 both = pytest.mark.parametrize("middleware", [ASGIMiddleware, WSGIMiddleware], ids=["asgi", "wsgi"])
@@ -121,6 +125,192 @@ def test_without_a_verifier_the_settings_speak_for_options_left_at_their_default
     assert plain.judge(anonymous) is None
     assert ("WWW-Authenticate", 'Bearer realm="orders"') in plain.unauthorized(anonymous).headers
     assert ("WWW-Authenticate", 'Bearer realm="mine"') in named.unauthorized(anonymous).headers
+
+
+# The options of each adapter, as a caller may give them: each is the default, and the settings say otherwise.
+GIVEN: dict[str, Any] = {
+    "required": True,
+    "exempt": (),
+    "exempt_preflight": False,
+    "realm": "api",
+    "resource": None,
+    "token_getter": None,
+    "user_key": None,
+}
+OTHERWISE: dict[str, Any] = {
+    "REQUIRED": False,
+    "EXEMPT": ["/"],
+    "EXEMPT_PREFLIGHT": True,
+    "REALM": "elsewhere",
+    "RESOURCE": "https://api.example.com/",
+    "TOKEN_GETTER": "test_options.nothing",
+    "USER_KEY": "issuer",
+}
+
+
+def nothing(_: object) -> None:
+    """A token getter that never finds a token."""
+
+
+def by_flask(**options: Any) -> Guard:
+    flask = pytest.importorskip("flask")
+    from skeldir_jwt_mw.flask import JWT
+
+    guarded = flask.Flask("options")
+    JWT(guarded, **options)
+    guard: Guard = guarded.extensions["skeldir_jwt"]
+    return guard
+
+
+def by_flask_s_own_settings(**options: Any) -> Guard:
+    flask = pytest.importorskip("flask")
+    from skeldir_jwt_mw.flask import JWT
+
+    guarded = flask.Flask("options")
+    guarded.config["SKELDIR_JWT"] = json.loads(os.environ["SKELDIR_JWT_CONFIG"])
+    JWT(**options).init_app(guarded)
+    guard: Guard = guarded.extensions["skeldir_jwt"]
+    return guard
+
+
+def by_fastapi(**options: Any) -> Guard:
+    pytest.importorskip("fastapi")
+    from skeldir_jwt_mw.fastapi import JWTBearer
+
+    return JWTBearer(**options)._guard
+
+
+def by_authlib(**options: Any) -> Guard:
+    from skeldir_jwt_mw.authlib import BearerTokenValidator
+
+    return BearerTokenValidator(**options)._guard
+
+
+MAKERS: dict[str, tuple[Any, Callable[..., Guard]]] = {
+    "guard": (Guard, Guard),
+    "asgi": (ASGIMiddleware, lambda **options: ASGIMiddleware(app, **options)._guard),
+    "wsgi": (WSGIMiddleware, lambda **options: WSGIMiddleware(app, **options)._guard),
+    "flask": ("skeldir_jwt_mw.flask:JWT", by_flask),
+    "flask, its own settings": ("skeldir_jwt_mw.flask:JWT", by_flask_s_own_settings),
+    "fastapi": ("skeldir_jwt_mw.fastapi:JWTBearer", by_fastapi),
+    "authlib": ("skeldir_jwt_mw.authlib:BearerTokenValidator", by_authlib),
+}
+
+
+def options_of(adapter: str) -> dict[str, inspect.Parameter]:
+    """The options that an adapter takes, by the names that all adapters have for them."""
+    kind = MAKERS[adapter][0]
+    if isinstance(kind, str):
+        module, _, name = kind.partition(":")
+        kind = getattr(import_module(module), name)
+    parameters = inspect.signature(kind).parameters
+    return {name: parameters[name] for name in GIVEN if name in parameters}
+
+
+def said_by(guard: Guard) -> dict[str, Any]:
+    """What holds of every option, as requests get to feel it."""
+    preflight = {"HTTP_ORIGIN": "https://a.example.com", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "GET"}
+    bare = EnvironRequest({"REQUEST_METHOD": "OPTIONS", "PATH_INFO": "/orders", **preflight})
+    told = dict(guard.unauthorized(bare).headers)["WWW-Authenticate"]
+    return {
+        "required": guard.required,
+        "exempt": bare in guard._exempt,
+        "exempt_preflight": guard.admits(bare),
+        "realm": guard.realm,
+        "resource": "resource_metadata" in told,
+        "token_getter": guard.token_getter is not None,
+        "user_key": guard._user_key.__name__,
+    }
+
+
+@pytest.mark.parametrize("adapter", MAKERS)
+def test_an_option_that_is_given_wins_over_the_settings_whatever_its_value(
+    monkeypatch: pytest.MonkeyPatch, adapter: str
+) -> None:
+    make = MAKERS[adapter][1]
+    options = {name: GIVEN[name] for name in options_of(adapter)}
+    configure(monkeypatch)
+    by_default = said_by(make())
+    assert said_by(make(**options)) == by_default
+    configure(monkeypatch, **OTHERWISE)
+    left_out = said_by(make())
+    for name in options:
+        assert left_out[name] != by_default[name], name
+        alone = said_by(make(**{name: GIVEN[name]}))
+        assert alone[name] == by_default[name], name
+        assert {**alone, name: left_out[name]} == left_out, name
+    given = said_by(make(**options))
+    assert {name: given[name] for name in options} == {name: by_default[name] for name in options}
+
+
+@pytest.mark.parametrize("adapter", MAKERS)
+def test_the_signature_shows_the_defaults_as_they_are(adapter: str) -> None:
+    options = options_of(adapter)
+    assert options
+    for name, parameter in options.items():
+        assert repr(parameter.default) == repr(GIVEN[name]), name
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        (
+            "get /a",
+            "must name methods in capitals, with commas between them, such as 'GET,HEAD /a', did you",
+        ),
+        ("GETT /a", "did you mean 'GET'"),
+        ("GET, HEAD /a", "with commas between them"),
+        ("GET,,HEAD /a", "with commas between them"),
+        (",GET /a", "with commas between them"),
+        ("GET  /a", "with commas between them"),
+        (" /a", "with commas between them"),
+        ("PURGE /a", "there are CONNECT, DELETE, GET"),
+        ("GET a", "start with /"),
+        ("GET", "start with /"),
+        ("GET /a/../b", "dot segments"),
+        ("GET /docs/*", "no patterns: write '/docs/'"),
+        ("GET //a", "//"),
+    ],
+)
+def test_methods_in_exempt_are_capitals_with_commas_before_a_path(
+    verifier: Verifier, entry: str, text: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Guard(verifier, exempt=(entry,))
+    assert text in str(refused.value)
+    assert repr(entry) in str(refused.value)
+
+
+def test_exempting_every_path_for_a_method_is_said_aloud(
+    verifier: Verifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="skeldir_jwt_mw"):
+        Guard(verifier, exempt=("GET,HEAD /",))
+    assert "no request needs a token (methods: GET, HEAD)" in caplog.text
+
+
+@pytest.mark.parametrize("given", ["sub", "", 1, True, ("issuer",)])
+def test_the_user_key_is_one_of_its_words(verifier: Verifier, given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="user_key"):
+        Guard(verifier, user_key=given)
+
+
+@pytest.mark.parametrize("make", [first_of, jwt_shaped])
+@pytest.mark.parametrize("given", [None, "Authorization", 1])
+def test_a_getter_of_getters_needs_functions(make: Any, given: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        make(given)
+
+
+def test_the_first_of_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="first_of"):
+        first_of()
+
+
+@pytest.mark.parametrize("scheme", ["", "a b", "a=b", "Bearer ", 1])
+def test_a_scheme_is_a_name(scheme: Any) -> None:
+    with pytest.raises(ConfigurationError, match="scheme"):
+        from_header("X-Token", scheme=scheme)
 
 
 @pytest.mark.parametrize(

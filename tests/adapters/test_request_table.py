@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 from calling import Adapter, InProcessASGI, InProcessWSGI, Result
-from identity import Signer, Verifiers
+from identity import Signer, Verifiers, user_key
 from live_servers import Gunicorn, Uvicorn
 from request_table import CASES, Case, by_rule
 
@@ -32,9 +32,23 @@ for framework, module in FRAMEWORKS.items():
         ADAPTERS |= import_module(module).ADAPTERS
 
 
-@pytest.fixture(scope="module", params=ADAPTERS)
-def adapter(request: pytest.FixtureRequest, verifiers: Verifiers, signer: Signer) -> Iterator[Adapter]:
-    with ADAPTERS[request.param](verifiers, signer) as adapter:
+@pytest.fixture(scope="module")
+def everything(signer: Signer, tokens: dict[str, str]) -> Iterator[Verifiers]:
+    """Verifiers that remember tokens and have several issuers; every token has been there before."""
+    made = Verifiers(signer.jwks, everything=True)
+    made.warm(tokens.values())
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=[*ADAPTERS, *(f"{name}, everything on" for name in ADAPTERS)])
+def adapter(
+    request: pytest.FixtureRequest, verifiers: Verifiers, everything: Verifiers, signer: Signer
+) -> Iterator[Adapter]:
+    name, _, on = request.param.partition(",")
+    chosen, signing = (everything, signer.with_everything()) if on else (verifiers, signer)
+    with ADAPTERS[name](chosen, signing) as adapter:
+        adapter.everything = bool(on)
         yield adapter
 
 
@@ -47,7 +61,7 @@ def judge(adapter: Adapter, case: Case, tokens: dict[str, str]) -> None:
     assert result.header("www-authenticate") == case.challenge
     _say_nothing_of_tokens(result, tokens)
     if case.document is None and case.error is None:
-        _reached_the_app(result, case)
+        _reached_the_app(result, case, everything=adapter.everything)
         return
     assert result.seen is None, "the app was called"
     assert result.header("content-type") == "application/json"
@@ -66,13 +80,14 @@ def judge(adapter: Adapter, case: Case, tokens: dict[str, str]) -> None:
     assert retry_after is None if case.status != 503 else re.fullmatch("[1-9][0-9]*", retry_after or "")
 
 
-def _reached_the_app(result: Result, case: Case) -> None:
+def _reached_the_app(result: Result, case: Case, *, everything: bool) -> None:
     seen = result.seen
     assert seen is not None, "the app was not called"
     assert (seen["subject"], seen["current"]) == (case.subject, case.subject)
     known = case.subject is not None
     if "user" in seen:
-        assert seen["user"] == [known, case.subject or "", case.subject or ""]
+        subject = case.subject or ""
+        assert seen["user"] == [known, subject, user_key(subject, everything=everything)]
         assert seen["scopes"] == (["orders:read", "orders:write"] if known else [])
 
 
@@ -134,8 +149,9 @@ def test_every_case_of_the_table_is_sent() -> None:
 
 def test_nothing_is_left_out_but_for_what_an_adapter_has_not(adapter: Adapter) -> None:
     known = {"exempt", "exempt_preflight", "metadata", "realm", "required", "resource", "token_getter"}
-    assert set().union(*(case.needs for case in CASES)) == known
-    assert adapter.lacks <= {"exempt", "exempt_preflight", "metadata"}
+    assert set().union(*(case.needs for case in CASES)) == {*known, "views", "apps"}
+    assert adapter.lacks <= {"exempt", "exempt_preflight", "metadata", "views", "apps"}
+    assert len(adapter.lacks & {"views", "apps"}) == 1
     assert [case for case in CASES if not adapter.lacks & case.needs]
 
 

@@ -143,8 +143,10 @@ def test_with_cors_outside_a_browser_may_read_the_refusal(site: Site, ada: Lines
 def test_with_cors_inside_the_refusal_is_hidden_from_browsers(site: Site) -> None:
     refused = site.send("GET", "/cors-inside/whoami", FROM_THE_APP)
     assert (refused.status, refused.header("access-control-allow-origin")) == (401, None)
-    preflight = site.send("OPTIONS", "/cors-inside/whoami", PREFLIGHT)  # which the guard lets through
-    assert (preflight.status, preflight.header("access-control-allow-origin")) == (200, ORIGIN)
+    preflight = site.send("OPTIONS", "/cors-inside/whoami", PREFLIGHT)
+    assert (preflight.status, preflight.header("access-control-allow-origin")) == (401, None)
+    let_in = site.send("OPTIONS", "/cors-inside-let-in/whoami", PREFLIGHT)  # exempt_preflight=True
+    assert (let_in.status, let_in.header("access-control-allow-origin")) == (200, ORIGIN)
 
 
 # -- AuthenticationMiddleware ------------------------------------------------------------------------------

@@ -340,6 +340,22 @@ def test_explain_names_the_keys_that_there_are(
     assert (shown["code"], shown["known_kids"]) == ("unknown_kid", list(idp.kids))
 
 
+def test_explain_lists_every_check_with_the_token_s_value_and_the_configured_one(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    serve(settings)
+    token = idp.token(claims={"aud": "billing-api", "exp": 1, "nbf": 2**33})
+    shown = json.loads(invoke("explain", token, "--json", environ=settings).output)["checks"]
+    faults = {name: row["verdict"] for name, row in shown.items() if row["verdict"] != "ok"}
+    assert faults == {"aud": "wrong_audience", "exp": "expired", "nbf": "not_yet_valid"}
+    assert (shown["aud"]["token"], shown["aud"]["wanted"]) == ("billing-api", ["orders-api"])
+    text = invoke("explain", token, environ=settings).output
+    assert (
+        "\nchecks\n  header: ok\n  iss: ok\n  aud\n    token: billing-api\n    wanted: orders-api\n" in text
+    )
+    assert "    token: 1 (1970-01-01 00:00:01 UTC, " in text
+
+
 def test_explain_asks_for_scopes(invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer) -> None:
     serve(settings)
     token = idp.token(scopes=("orders:read",))

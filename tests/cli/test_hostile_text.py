@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import Result
+from operating import run
 
 from skeldir_jwt_mw import Verifier
 from skeldir_jwt_mw.printable import printable
@@ -108,6 +109,25 @@ def test_a_hostile_row_and_a_hostile_key_set_are_printed_escaped(
             arguments = [idp.token()] if command in ("explain", "verify") else []
             judge(invoke(command, *arguments, environ=unsealed), where=command)
     assert FORBIDDEN.findall(caplog.text.replace("\n", "")) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("explain", "Bearer", "{}"),
+        ("{}",),
+        ("status", "--{}"),
+        ("demo", "--workers", "{}"),
+        ("verify", "a", "b{}"),
+    ],
+)
+def test_arguments_that_are_wrong_are_quoted_escaped(arguments: tuple[str, ...]) -> None:
+    hostile = "x\x1b[2J\x9b\u202e\u2028y"
+    ended = run(*(argument.format(hostile) for argument in arguments))
+    assert ended.returncode == 2
+    assert FORBIDDEN.findall(ended.stdout + ended.stderr) == []
+    assert "Error: " in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_what_is_harmless_stays_as_it_is() -> None:

@@ -11,7 +11,7 @@ from client import TestClient, WebSocketDenialResponse
 from pages import blocks, code_in, section, tables, text_of
 
 from skeldir_jwt_mw import Issuer, Verifier
-from skeldir_jwt_mw.fastapi import JWTBearer, from_cookie, from_header
+from skeldir_jwt_mw.fastapi import JWTBearer, first_of, from_cookie, from_header, jwt_shaped
 from skeldir_jwt_mw.sources import StaticSource
 from skeldir_jwt_mw.testing import SigningKey, mint
 
@@ -141,6 +141,20 @@ SCHEMES: dict[str, list[JWTBearer]] = {
     "`from_header(name)`, `from_cookie(name)`": [
         JWTBearer(Verifier([DISCOVERED]), token_getter=getter)
         for getter in (from_header("X-Token"), from_cookie("__session"))
+    ],
+    '`from_header("Authorization", scheme="Bearer")`, also in `jwt_shaped`': [
+        JWTBearer(Verifier([DISCOVERED]), token_getter=getter)
+        for getter in (
+            from_header("Authorization", scheme="Bearer"),
+            jwt_shaped(from_header("authorization", scheme="bearer")),
+        )
+    ],
+    "`jwt_shaped(from_cookie(name))`, `first_of(from_cookie(name), …)`": [
+        JWTBearer(Verifier([DISCOVERED]), token_getter=getter)
+        for getter in (
+            jwt_shaped(from_cookie("__session")),
+            first_of(from_cookie("__session"), from_header("X-Token")),
+        )
     ],
     "a getter of your own": [JWTBearer(Verifier([DISCOVERED]), token_getter=lambda headers: None)],
 }

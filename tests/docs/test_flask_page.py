@@ -16,7 +16,7 @@ from skeldir_jwt_mw.sources import StaticSource
 from skeldir_jwt_mw.testing import SigningKey, mint
 
 PAGE = text_of("docs/flask.md")
-FACTORY, SETTINGS, TEST = blocks(PAGE, "python")
+FACTORY, SETTINGS, CORS, TEST = blocks(PAGE, "python")
 ISSUER = "https://login.example.com/"
 KEY = SigningKey.generate()
 
@@ -56,6 +56,21 @@ def test_the_settings_of_a_fleet_make_a_verifier(monkeypatch: pytest.MonkeyPatch
     assert settings.database_url == "postgresql://app@db/app"
     assert settings.seal_keys == (bytes(range(32)),)
     settings.verifier().close()
+
+
+def test_a_browser_gets_through_with_cors_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app@db/app")
+    monkeypatch.setenv("SKELDIR_JWT_SEAL_KEYS", b64encode(bytes(range(32))).decode())
+    app = defined_by(FACTORY, SETTINGS, CORS)["app"]
+    origin = {"Origin": "https://app.example.com"}
+    preflight = {**origin, "Access-Control-Request-Method": "GET"}
+    with app.test_client().options("/me", headers=preflight) as response:
+        assert response.status_code == 200
+        assert response.headers["Access-Control-Allow-Origin"] == origin["Origin"]
+    with app.test_client().get("/me", headers=origin) as response:
+        assert response.status_code == 401
+        assert response.headers["Access-Control-Allow-Origin"] == origin["Origin"]
+    app.extensions["skeldir_jwt"].verifier.close()
 
 
 def test_the_test_passes_and_can_fail() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -12,8 +13,10 @@ import shlex
 import subprocess
 import sys
 import time
+import types
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -393,13 +396,24 @@ def test_services_with_other_seal_keys_need_namespaces(
 # -- start and probes --------------------------------------------------------------------------------------
 
 
-def test_the_readiness_probe_asks_for_keys_until_they_are_there(
+def test_probes_only_read_and_the_worker_looks_for_keys_by_itself(
     pg_dsn: str, make: MakeVerifier, idp: LoopbackIssuer
 ) -> None:
     from starlette.responses import Response
 
     verifier = make(pg_dsn)
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        """The first time the provider comes back, the second time the worker ends."""
+        pauses.append(seconds)
+        if len(pauses) > 1:
+            raise asyncio.CancelledError
+        idp.up()
+        change(pg_dsn, "UPDATE public.jwt_verification_cache SET backoff_until = 'epoch'")
+
     scene: dict[str, Any] = {"verifier": verifier, "Response": Response, "JWTError": JWTError}
+    scene["asyncio"] = types.SimpleNamespace(sleep=sleep)
     (code,) = blocks(section(PAGE, "Start and probes"), "python")
     exec(code, scene)
 
@@ -408,14 +422,39 @@ def test_the_readiness_probe_asks_for_keys_until_they_are_there(
         return response.status_code
 
     idp.down()
-    assert (probe("livez"), probe("readyz")) == (204, 503)
-    idp.up()
-    time.sleep(0.06)  # the backoff
-    assert probe("readyz") == 204
-    fetches = idp.fetches
+    for _ in range(3):
+        assert (probe("livez"), probe("readyz")) == (204, 503)
+    assert ask(pg_dsn, "SELECT 1 FROM public.jwt_verification_cache") == []
+    assert len(idp.requests) == 0
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(scene["keep_keys"]())
+    assert pauses == [1.0, 1.0]  # the least Retry-After, and the pace of one that is ready
+    before, asked = row_in(pg_dsn), len(idp.requests)
     idp.down()
     assert (probe("livez"), probe("readyz")) == (204, 204)
-    assert idp.fetches == fetches
+    assert (row_in(pg_dsn), len(idp.requests)) == (before, asked)
+
+
+def functions_of(path: Path) -> Iterator[ast.AST]:
+    """The probes in a program, or in the code blocks of a page."""
+    text = path.read_text(encoding="utf-8")
+    for code in [text] if path.suffix == ".py" else blocks(text, "python"):
+        with contextlib.suppress(SyntaxError):  # a block may hold an excerpt
+            for node in ast.walk(ast.parse(code)):
+                name = getattr(node, "name", "")
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and re.fullmatch(
+                    r"(ready|live|health)z?", name
+                ):
+                    yield node
+
+
+def test_no_probe_of_a_page_or_an_example_does_more_than_read() -> None:
+    programs = [*ROOT.glob("docs/*.md"), *ROOT.glob("example_apps/**/*.py")]
+    probes = [probe for path in programs for probe in functions_of(path)]
+    assert len(probes) >= 10
+    called = {node.attr for probe in probes for node in ast.walk(probe) if isinstance(node, ast.Attribute)}
+    assert called & {"warm", "awarm", "refresh", "arefresh", "verify"} == set()
+    assert "ready" in called
 
 
 # -- without the database ----------------------------------------------------------------------------------
@@ -432,17 +471,21 @@ def test_without_the_database_the_provider_is_asked_only_where_that_is_wanted(
     worker = make(NOWHERE, on_store_outage="fetch", floor=30.0)
     assert worker.verify(idp.token()).subject == "user-1"
     idp.rotate()
-    with pytest.raises(InvalidToken, match="no key"):
+    with pytest.raises(KeysUnavailable, match="older_keys"):
         worker.verify(idp.token())  # the local floor
     assert idp.fetches == 1
 
 
-def test_a_replica_is_an_error_and_no_outage(pg_dsn: str, make: MakeVerifier, idp: LoopbackIssuer) -> None:
+def test_a_replica_is_an_error_and_an_outage_only_where_that_is_wanted(
+    pg_dsn: str, make: MakeVerifier, idp: LoopbackIssuer
+) -> None:
     replica = make_conninfo(pg_dsn, options="-c default_transaction_read_only=on")
-    worker = make(replica, on_store_outage="fetch")
     with pytest.raises(ConfigurationError, match="replica"):
-        worker.warm()
+        make(replica).warm()
     assert idp.fetches == 0
+    worker = make(replica, on_store_outage="fetch")  # the primary may have been demoted a moment ago
+    worker.warm()
+    assert idp.fetches == 1
 
 
 # -- the command -------------------------------------------------------------------------------------------

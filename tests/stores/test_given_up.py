@@ -211,6 +211,32 @@ def test_a_server_that_does_not_answer_costs_one_thread_and_is_named() -> None:
         assert until(lambda: threading.active_count() <= before)
 
 
+@pytest.mark.parametrize("broken", ["threading.Timer.start", "os.dup"])
+def test_a_connection_that_cannot_be_watched_is_closed_again(
+    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    connections: list[psycopg.Connection[Any]] = []
+    connect = Psycopg.connect
+
+    def remembering(driver: Psycopg, timeout: int) -> psycopg.Connection[Any]:
+        connections.append(connect(driver, timeout))
+        return connections[-1]
+
+    def fails(*_: Any) -> None:
+        raise OSError("none left")
+
+    monkeypatch.setattr(Psycopg, "connect", remembering)
+    session = PostgresStore(pg_dsn).open(5.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(broken, fails)
+        with pytest.raises(OSError, match="none left"):
+            session.peek(KEY)
+    session.close()
+    assert [connection.closed for connection in connections] == [True]
+    assert not session.peek(KEY).running
+    session.close()
+
+
 def test_many_may_connect_side_by_side(pg_dsn: str) -> None:
     bench = PostgresBench(pg_dsn)
     barrier = threading.Barrier(8)

@@ -170,6 +170,11 @@ def test_a_server_that_is_busy_or_coming_up_may_be_asked_again(message: str, tol
     assert re.search(told, str(refused))
 
 
+def test_trouble_of_this_process_is_told_as_its_own() -> None:
+    refused = refused_connection("connection failed: could not create socket: Too many open files")
+    assert "this process" in str(refused)
+
+
 def test_a_pooler_that_ends_a_statement_is_named() -> None:
     error = psycopg.OperationalError("FATAL:  query_wait_timeout\nserver closed the connection")
     told = failed_statement(error, lost=True)

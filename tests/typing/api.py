@@ -244,11 +244,18 @@ def adapters(app: Starlette, wsgi_app: Any, verifier: Verifier) -> None:
         exempt_preflight=False,
         realm="api",
         resource="https://api.example.com/",
-        token_getter=wsgi.from_cookie("__session"),
+        token_getter=wsgi.first_of(wsgi.jwt_shaped(wsgi.from_header("X-Token")), wsgi.from_cookie("token")),
+        user_key=None,
         remote_user=True,
     )
     asgi.JWTMiddleware(app, token_getter=asgi.from_header("Cf-Access-Jwt-Assertion"))
-    asgi.JWTMiddleware(app, token_getter=asgi.from_cookie("__session"))
+    asgi.JWTMiddleware(app, token_getter=asgi.from_cookie("__session"), user_key="issuer")
+    asgi.JWTMiddleware(app, exempt=("GET,HEAD /public/",), user_key="subject")
+    asgi.JWTMiddleware(app, user_key="name")  # type: ignore[arg-type]
+    bearer = asgi.from_header("Authorization", scheme="Bearer")
+    either = asgi.first_of(asgi.jwt_shaped(bearer), asgi.from_cookie("__session"))
+    assert_type(either({"authorization": ("Bearer a.b.c",)}), str | None)
+    asgi.JWTMiddleware(app, token_getter=either)
     wsgi.JWTMiddleware(wsgi_app, token_getter=wsgi.from_header("Cf-Access-Jwt-Assertion"))
     asgi.JWTMiddleware(app, requred=True)  # type: ignore[call-arg]
 
@@ -265,6 +272,7 @@ def dependencies(app: FastAPI, verifier: Verifier) -> None:
     )
     fastapi.JWTBearer(token_getter=fastapi.from_header("Cf-Access-Jwt-Assertion"))
     fastapi.JWTBearer(token_getter=fastapi.from_cookie("__session"))
+    fastapi.JWTBearer(token_getter=fastapi.first_of(fastapi.jwt_shaped(fastapi.from_header("X-Token"))))
     fastapi.JWTBearer(verifier, exempt=("/health",))  # type: ignore[call-arg]
 
     @app.get("/orders")

@@ -615,3 +615,12 @@ def test_a_leader_whose_followers_hold_every_connection_tries_again_at_once() ->
     stage.play(order())
     waits = [effect.seconds for effect in stage.effects if isinstance(effect, Wait)]
     assert waits == [0.02] * 5
+
+
+def test_a_row_under_a_clock_that_is_days_away_is_not_judged_by_it() -> None:
+    stage = Stage(row("newer", content(6, DOCUMENT)))
+    ending = stage.play(order(wall=NOW_US / 1_000_000 - 100_000.0))
+    assert (ending.adopted, ending.gate.reason) == (None, "store")
+    assert "clocks" in stage.reports[0].detail
+    near = Stage(row("newer", content(6, DOCUMENT)))
+    assert near.play(order(wall=NOW_US / 1_000_000 + 80_000.0)).adopted is not None

@@ -159,7 +159,6 @@ def test_locks_that_were_held_at_the_fork_are_free_in_the_child(
     verifier = make(issuer_of(provider), store=store, token_cache=5)
     verifier.warm()
     refresher = verifier._roster.served[0].refresher
-    assert verifier._cache is not None
     raws = [provider.token(), provider.stranger_token()]
 
     def work() -> str:
@@ -170,11 +169,10 @@ def test_locks_that_were_held_at_the_fork_are_free_in_the_child(
     held = [
         refresher._lock,
         store._shelf().lock,
-        verifier._cache._lock,
         verifier._lifecycle,
         verifier._threads._lock,
         verifier._tasks._lock,
-        verifier._pool._bell,
+        verifier._pool._lock,
     ]
     for lock in held:
         assert lock.acquire(timeout=1)
@@ -203,7 +201,7 @@ def test_the_hook_of_a_fork_keeps_the_keys_and_starts_the_rest_anew(
     verifier = make(issuer_of(idp), policy=policy_of(check_interval=60, floor=0.001), token_cache=5)
     verifier.verify(idp.token())
     refresher = verifier._roster.served[0].refresher
-    keys, lock, bell = refresher.snapshot, refresher._lock, verifier._pool._bell
+    keys, lock, bell = refresher.snapshot, refresher._lock, verifier._pool._lock
     checks = set()
     for _ in range(20):
         _after_fork_in_child()
@@ -214,7 +212,7 @@ def test_the_hook_of_a_fork_keeps_the_keys_and_starts_the_rest_anew(
     assert len(checks) == 20
     assert refresher.snapshot is keys
     assert refresher._lock is not lock
-    assert verifier._pool._bell is not bell
+    assert verifier._pool._lock is not bell
     assert verifier.verify(idp.token()).subject == "user-1"
     assert idp.fetches == 1
     idp.rotate()
@@ -264,7 +262,7 @@ ENDING = """
         print(error.reason)
     if kind == "waiting":
         flight = verifier._roster.served[0].refresher._flight
-        threading.Thread(target=flight.future.result, daemon=True).start()
+        threading.Thread(target=flight.landed.wait, args=(60,), daemon=True).start()
     if kind == "exit":
         sys.exit(7)
 """

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +12,6 @@ from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.views.decorators.http import require_GET, require_http_methods
 
-from skeldir_jwt_mw import JWTError
 from skeldir_jwt_mw.django import conf, current_token, jwt_exempt, jwt_required
 
 from .models import Order
@@ -32,9 +30,6 @@ def health(request: HttpRequest) -> HttpResponse:
 @jwt_exempt
 def ready(request: HttpRequest) -> HttpResponse:
     verifier = conf.verifier()
-    with contextlib.suppress(JWTError):
-        if not verifier.ready:
-            verifier.warm()
     return JsonResponse({"ready": verifier.ready}, status=200 if verifier.ready else 503)
 
 

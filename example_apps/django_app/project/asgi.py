@@ -8,3 +8,7 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 application = get_asgi_application()
+
+from .keys import start  # noqa: E402  # the settings are known by now
+
+start()
