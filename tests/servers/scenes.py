@@ -124,3 +124,10 @@ def sessions_of_ours(dsn: str, *, waiting: bool = False) -> int:
         found = connection.execute(SESSIONS, {"waiting": waiting}).fetchone()
     assert found is not None
     return int(found[0])
+
+
+def is_leased(dsn: str) -> bool:
+    """Whether the only row has a lease."""
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("SELECT lease_owner FROM public.jwt_verification_cache").fetchall()
+    return [owner for (owner,) in found] != [None]
