@@ -160,3 +160,53 @@ def test_no_thread_is_asked_for_its_life_under_the_lock() -> None:
     pool._threads[dead] = 0.0
     pool.see_to_it()
     assert dead not in pool._threads
+
+
+def test_of_threads_that_meet_after_a_fork_without_hooks_one_renews() -> None:
+    renewing, go_on = threading.Event(), threading.Event()
+
+    class Thing:
+        process = (0, None)
+        renewals = 0
+
+        def renew(self) -> None:
+            self.renewals += 1
+            renewing.set()
+            assert go_on.wait(10)
+
+    thing: Any = Thing()
+    threads = [threading.Thread(target=fork.renew_if_forked, args=(thing,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert renewing.wait(10)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert thing.renewals == 1
+
+
+def test_a_thread_of_before_leaves_a_pool_that_was_renewed() -> None:
+    pool = Pool(SYSTEM)
+
+    class Parked:
+        slow = False
+        waits = threading.Event()
+
+        def advance(self) -> float:
+            self.waits.set()
+            return SYSTEM.monotonic() + 60
+
+        def is_over(self) -> bool:
+            return False
+
+    pool.submit(Parked())
+    assert Parked.waits.wait(10)
+    bell = pool._bell
+    while pool._keeper is None:  # until it waits for the parked course
+        threading.Event().wait(0.001)
+    (keeper,) = pool._threads
+    pool.renew()
+    with bell:
+        bell.notify_all()
+    keeper.join(10)
+    assert not keeper.is_alive()
