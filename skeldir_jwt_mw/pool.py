@@ -170,8 +170,9 @@ class Pool:
 
     def _next(self, me: threading.Thread) -> Course | None:
         """The next course to carry; None where this thread is not needed any more, and has left."""
-        with self._lock:
-            while True:
+        bell, lock = self._bell, self._lock
+        with lock:
+            while bell is self._bell:  # or it was renewed under a thread of before, which is of no more use
                 course = self._pick()
                 if course is not None:
                     self._carried[me] = course
@@ -183,9 +184,10 @@ class Pool:
                     return None
                 self._keeper = me
                 try:
-                    self._bell.wait(max(0.0, self._parked[0][0] - self._clock.monotonic()))
+                    bell.wait(max(0.0, self._parked[0][0] - self._clock.monotonic()))
                 finally:
                     self._keeper = None
+        return None
 
     def _pick(self) -> Course | None:
         if self._parked and self._parked[0][0] <= self._clock.monotonic():

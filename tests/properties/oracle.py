@@ -143,7 +143,7 @@ class Reader:
             self.space()
             if self.text[self.at] == "}":
                 self.take("}")
-                if len(found) > 256:
+                if len(found) > 1024:
                     raise Refused("members")
                 return found
             self.take(",")
