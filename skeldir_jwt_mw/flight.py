@@ -38,6 +38,7 @@ class Flight:
     __slots__ = (
         "_endings",
         "adopted",
+        "awaited",
         "deadline",
         "forced",
         "landed",
@@ -58,6 +59,7 @@ class Flight:
             None  # how the lease is given back that it holds; set by whose thread flies it
         )
         self.settled = False  # written under the refresher's lock
+        self.awaited = False  # a request waits for it, or has
         self.woken = count()  # numbers the tasks that it wakes
         self.landed = Latch()
         self._endings: list[Ending] = []  # of several the first counts

@@ -59,7 +59,7 @@ class Pool:
     def renew(self) -> None:
         """Forget the parent's threads and what they carried."""
         # Guards all below; held for a few microseconds, never over anything that blocks or calls others.
-        # Taken by its own `with`: that of a condition is in Python, and a signal's handler could raise in it.
+        # Taken with its own `with`: a condition's is Python code, in which a signal's handler could raise.
         self._lock = threading.Lock()
         self._bell = threading.Condition(self._lock)  # rung when the keeper has something new to look at
         self._ready: deque[Course] = deque()
@@ -133,6 +133,10 @@ class Pool:
             with self._lock:
                 self._threads.pop(thread, None)
                 return bool(self._threads)
+        except (
+            KeyError
+        ) as error:  # from Python's own tidying up, where a signal's handler has raised in start()
+            raise (error.__context__ or error) from None
         return True
 
     def _dead(self) -> list[threading.Thread]:

@@ -119,9 +119,9 @@ class Refresher:
                     return None
                 begun = self._board("scheduled", now, force=False)
             flight = self._flight
-            self._rearm(now + IN_THE_AIR)
             overdue = now >= self.attention.overdue_at
-            waits = self.attention.missed_a_check(now) and (begun is not None or overdue)
+            waits = self.attention.missed_a_check(now) and (overdue or not flight.awaited)
+            self._rearm(now if waits else now + IN_THE_AIR)  # until somebody waits, everybody asks again
         if begun is not None:
             self._take_off(begun)
         return flight if waits else None

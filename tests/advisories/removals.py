@@ -221,7 +221,7 @@ GUARDS: dict[str, Mutation] = {
     "T-BADKEY: a bad key spoils the set": one(
         KEYS + "badkey_one_bad_key_costs_that_key_alone",
         "core.keys:import_jwks",
-        "rejected.append((index, str(error)))",
+        'kid = jwk.get("kid") if isinstance(jwk, dict) else None',
         "raise UnusableDocument(str(error)) from None",
     ),
     "T-URL: a URL of any scheme": one(

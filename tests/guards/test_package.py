@@ -22,7 +22,6 @@ MAX_LIBRARY_BYTES = 220_000  # without the three parts below
 MAX_OPERATORS_BYTES = 25_000  # the commands, which no service loads
 MAX_KIT_BYTES = 40_000  # the test kit: an embedded Postgres, a provider, a fleet, the demo
 MAX_FRAMEWORKS_BYTES = 60_000  # the adapters that are imported together with their frameworks
-TOOLS = ("test", "servers")  # extras that the project's own tests need, and no service
 KIT = "skeldir_jwt_mw/testing/"
 FRAMEWORKS = tuple(
     f"skeldir_jwt_mw/{name}"
@@ -168,7 +167,10 @@ def versions(lines: str, pattern: str) -> dict[str, tuple[int, ...]]:
 def test_the_lowest_versions_allowed_are_the_ones_tested() -> None:
     setup = configuration("setup.cfg")
     extras = setup["options.extras_require"]
-    run_time = [setup["options"]["install_requires"], *(extras[name] for name in extras if name not in TOOLS)]
+    run_time = [
+        setup["options"]["install_requires"],
+        *(extras[name] for name in extras if name not in ("test", "servers")),
+    ]
     lowest = versions("\n".join(run_time), r"([\w.\[\]-]+)>=([\d.]+)")
     tested = versions(configuration("tox.ini")["testenv"]["deps"], r"min: ([\w.\[\]-]+)==([\d.]+)")
     assert lowest

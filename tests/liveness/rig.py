@@ -152,22 +152,33 @@ class Rig:
     def row(self) -> Any:
         return self.store.record(self.refresher.source_key)
 
+    def is_leased(self) -> bool:
+        """Whether some process has the right to fetch, or has left with it."""
+        row = self.row()
+        return row is not None and row.lease_owner is not None
+
 
 # -- what must not be left behind ------------------------------------------------------------------------
 
 
 def threads() -> list[threading.Thread]:
-    """The package's threads that are alive."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith(OURS) and thread.is_alive()]
+    """The package's threads that have begun and not ended.
+
+    `is_alive` is not asked: interrupted by a signal's handler, it takes a thread for dead that is not.
+    """
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith(OURS) and thread._started.is_set()  # type: ignore[attr-defined]
+    ]
 
 
 def quiet(seconds: float = PATIENCE) -> None:
     """Wait until no thread of the package's is left; a failure where one stays."""
     ends = time.monotonic() + seconds
     while left := threads():
-        for thread in left:
-            thread.join(max(0.0, ends - time.monotonic()))
         assert time.monotonic() < ends, f"threads that never end: {left}"
+        time.sleep(0.0005)
 
 
 def held_locks(*roots: object) -> list[str]:
