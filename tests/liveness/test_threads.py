@@ -58,6 +58,7 @@ def test_a_thread_that_cannot_be_started_costs_a_request_and_no_more(number: int
             rig.rotation += 1
             rig.time.move(rig.policy.floor + 1)
             quiet()
+            assert rig.refresher._flight is None  # at once, not when it is past its deadline
     recovers(rig, Outcome())
     leaves_nothing(rig)
 
