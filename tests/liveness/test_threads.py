@@ -175,9 +175,9 @@ def test_slow_issuers_that_forged_tokens_drive_do_not_delay_another_issuers_new_
         flood = [asyncio.ensure_future(fleet.verifier.averify(fleet.forged(name))) for name in slow]
         await asyncio.sleep(0)
         try:
-            found = await fleet.verifier.averify(fleet.token(quick))
-            assert not fleet.let_go.is_set()
-            return found.issuer
+            with contextlib.suppress(KeysUnavailable):
+                return (await fleet.verifier.averify(fleet.token(quick))).issuer
+            return "it is late"
         finally:
             fleet.let_go.set()
             await asyncio.gather(*flood, return_exceptions=True)
