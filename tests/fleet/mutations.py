@@ -27,6 +27,7 @@ TOGGLE = (("SKELDIR_B12_P3_DISABLE_PG_SINGLEFLIGHT", "1"), ("SKELDIR_JWT_ALLOW_M
 STAMPEDE = "tests/fleet/test_pg_fleet_stampede.py::"
 LEADERS = "tests/fleet/test_fleet_leaders.py::"
 ROTATION = "tests/fleet/test_fleet_rotation.py::"
+LIVENESS = "tests/liveness/"
 TAMPERING = "tests/fleet/test_fleet_tampering.py::"
 TENANTS = "tests/adapters/test_tenant_context.py::"
 OF_ASGI = "tests/adapters/test_asgi.py::"
@@ -70,6 +71,11 @@ def one(proof: str, where: str, old: str, new: str) -> Mutation:
     """A mutation of one patch."""
     return Mutation(proof=proof, patches=(Patch(where=where, old=old, new=new),))
 
+
+SLOW_ANYWHERE = (
+    Patch(where="pool:Pool._see_to_it", old=" and self._carried_slow() < MAX_SLOW", new=""),
+    Patch(where="pool:Pool._pick", old=" and self._carried_slow() < MAX_SLOW", new=""),
+)
 
 MUTATIONS: dict[str, Mutation] = {
     # One fetch, by one leader.
@@ -366,6 +372,81 @@ MUTATIONS: dict[str, Mutation] = {
         "credentials:JWTShaped.__call__",
         'text.count(".") < 2',
         "False",
+    ),
+    # Nothing is left without somebody who will end it.
+    "a flight is believed in for ever": one(
+        LIVENESS + "test_threads.py::test_a_thread_that_never_begins_is_given_up",
+        "flight:Flight.is_lost",
+        "now > self.deadline or ",
+        "",
+    ),
+    "a child believes in its parent's threads": Mutation(
+        proof=LIVENESS
+        + "test_processes.py::test_a_child_that_was_forked_in_the_midst_of_everything_verifies_a_new_key[c]",
+        patches=(
+            Patch(where="flight:Flight.is_lost", old="self.process != os.getpid()", new="False"),
+            Patch(where="fork:renew_if_forked", old="if thing.process == here:", new="if True:"),
+        ),
+    ),
+    "a flight that nobody takes stays in the air": one(
+        LIVENESS
+        + "test_threads.py::test_a_thread_that_cannot_be_started_costs_a_request_and_no_more[1-once]",
+        "refresher:Refresher._take_off",
+        "self._fail_here(course.flight)",
+        "pass",
+    ),
+    "whoever leaves keeps the lease": one(
+        LIVENESS + "test_processes.py::test_a_process_that_ends_while_it_leads_gives_its_lease_back[closed]",
+        "driver:supervised",
+        "if lease is not None and clock() < lease_end:",
+        "if False:",
+    ),
+    "a verifier that is gone keeps its lease": one(
+        LIVENESS
+        + "test_processes.py::test_a_process_that_ends_while_it_leads_gives_its_lease_back[left to itself]",
+        "course:end_all",
+        "course._owner.stop()",
+        "pass",
+    ),
+    "one look after a freeze is nobody's": one(
+        LIVENESS + "test_processes.py"
+        "::test_after_a_freeze_in_any_act_a_revoked_key_is_refused_and_a_new_one_serves[a while-a look]",
+        "refresher:Refresher.attend",
+        "(overdue or not flight.awaited)",
+        "(overdue or begun is not None)",
+    ),
+    "a remembered token heeds one clock": one(
+        LIVENESS
+        + "test_clocks.py::test_a_remembered_token_of_a_revoked_key_is_refused_after_the_clock_stood_still",
+        "token_cache:TokenCache.recall",
+        "or wall >= refresher.attention_by",
+        "or False",
+    ),
+    "every flight has a thread": Mutation(
+        proof=LIVENESS
+        + "test_threads.py::test_hundreds_of_issuers_whose_store_hangs_hold_a_bounded_number_of_threads",
+        patches=(
+            Patch(where="pool:Pool._see_to_it", old="len(self._threads) >= MAX_WORKING", new="False"),
+            *SLOW_ANYWHERE,
+        ),
+    ),
+    "slow issuers may take every thread": Mutation(
+        proof=LIVENESS
+        + "test_threads.py::test_slow_issuers_that_forged_tokens_drive_do_not_delay_another_issuers_new_key",
+        patches=SLOW_ANYWHERE,
+    ),
+    "a cancellation is swallowed": one(
+        LIVENESS + "test_cancelling.py::test_a_cancellation_that_meets_the_end_of_a_flight_wins[landing-0]",
+        "waiting:_wait_in_asyncio",
+        "await asyncio.wait({told}, timeout=max(0.0, seconds))",
+        "with contextlib.suppress(asyncio.CancelledError):\n"
+        "            await asyncio.wait({told}, timeout=max(0.0, seconds))",
+    ),
+    "a log handler breaks off a refresh": one(
+        LIVENESS + "test_callbacks.py::test_a_log_handler_that_raises_costs_no_request_its_answer",
+        "reports:_say",
+        "with contextlib.suppress(Exception):",
+        "if True:",
     ),
     # Trust and truth.
     "keys count from the end of their fetch": one(

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
+import rig  # noqa: F401  # takes a mechanism out, where that is tried
+
 from skeldir_jwt_mw import Issuer, JWTError, PostgresStore, RefreshPolicy, Verifier
 from skeldir_jwt_mw.clock import Clock
 from skeldir_jwt_mw.deadline import monotonic

@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import Any
 
+import rig  # noqa: F401  # takes a mechanism out, where that is tried
+
 from skeldir_jwt_mw import Issuer, PostgresStore, RefreshPolicy, Verifier
 from skeldir_jwt_mw.sources import CallableSource
 

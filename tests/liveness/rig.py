@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import collections
 import gc
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
+
+if "SKELDIR_JWT_TEST_MUTATION" in os.environ:  # also in the processes that are started here
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "fleet"))
+    import mutations
+
+    mutations.prepare()
 
 from skeldir_jwt_mw import Issuer, MemoryStore, RefreshPolicy, Verifier
 from skeldir_jwt_mw.clock import Clock
@@ -29,6 +38,7 @@ class Time:
 
     def __init__(self) -> None:
         self._moved = 0.0
+        self.stood_still = 0.0  # seconds that the wall clock counted and the monotonic one did not
 
     def move(self, seconds: float) -> None:
         """Let so many seconds pass at once."""
@@ -36,6 +46,9 @@ class Time:
 
     def monotonic(self) -> float:
         return monotonic() + self._moved
+
+    def wall(self) -> float:
+        return time.time() + self.stood_still
 
     def store(self) -> float:
         return time.time() + self._moved
@@ -127,7 +140,7 @@ class Rig:
 
     def another(self) -> Verifier:
         """A further verifier of the same fleet."""
-        its_clock = Clock(monotonic=self.time.monotonic, wall=time.time, draw=lambda: 0.5)
+        its_clock = Clock(monotonic=self.time.monotonic, wall=self.time.wall, draw=lambda: 0.5)
 
         class MovableVerifier(Verifier):
             _clock: ClassVar[Clock] = its_clock

@@ -113,6 +113,22 @@ def test_a_log_handler_may_raise(
     leaves_nothing(rig)
 
 
+def test_a_log_handler_that_raises_costs_no_request_its_answer(
+    listening: Callable[[Callable[[logging.LogRecord], object]], Handler],
+) -> None:
+    def fail(record: logging.LogRecord) -> None:
+        raise HandlerFails
+
+    rig = Rig(wait_budget=PATIENCE)
+    handler = listening(fail)
+    found = None
+    with contextlib.suppress(JWTError):
+        found = rig.verify()
+    assert found == rig.verifier.status()[rig.verifier.issuers[0].issuer]["kids"][0]
+    assert handler.seen
+    leaves_nothing(rig)
+
+
 def test_a_log_handler_that_blocks_keeps_no_request_waiting_that_needs_no_refresh(
     listening: Callable[[Callable[[logging.LogRecord], object]], Handler],
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_thread_that_cannot_be_started_costs_a_request_and_no_more(number: int
             rig.rotation += 1
             rig.time.move(rig.policy.floor + 1)
             quiet()
+            assert rig.refresher._flight is None  # at once, not when it is past its deadline
     recovers(rig, Outcome())
     leaves_nothing(rig)
 
@@ -174,9 +175,9 @@ def test_slow_issuers_that_forged_tokens_drive_do_not_delay_another_issuers_new_
         flood = [asyncio.ensure_future(fleet.verifier.averify(fleet.forged(name))) for name in slow]
         await asyncio.sleep(0)
         try:
-            found = await fleet.verifier.averify(fleet.token(quick))
-            assert not fleet.let_go.is_set()
-            return found.issuer
+            with contextlib.suppress(KeysUnavailable):
+                return (await fleet.verifier.averify(fleet.token(quick))).issuer
+            return "it is late"
         finally:
             fleet.let_go.set()
             await asyncio.gather(*flood, return_exceptions=True)
