@@ -110,7 +110,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a connection held during the fetch": one(
         STAMPEDE + "test_no_connection_is_held_during_the_fetch_nor_between_refreshes",
-        "driver:Driver.drive",
+        "driver:supervised",
         "isinstance(effect, Fetch) or (isinstance(effect, Wait) and effect.release)",
         "isinstance(effect, Wait) and effect.release",
     ),
@@ -187,21 +187,22 @@ MUTATIONS: dict[str, Mutation] = {
     "401 after a leader that died": one(
         LEADERS + "test_a_killed_leader_is_our_fault_until_its_floor_has_ended",
         "core.schedule:Schedule.as_the_row_says",
-        'reason = None if row.outcome == "ok" else row.outcome',
-        "reason = None",
+        "gate = self.gate(reply.received, closed_for, row.outcome)",
+        "gate = self.gate(reply.received, closed_for, None)",
     ),
     "401 while a refresh runs": one(
         LEADERS + "test_a_refresh_that_runs_past_the_budget_is_our_fault",
-        "core.schedule:Schedule.still_running",
-        'reason="running"',
-        "reason=None",
+        "verification:Verification._seek",
+        'raise KeysUnavailable("running", self._policy.fetch_timeout)',
+        'raise InvalidToken("unknown_kid")',
     ),
-    "a forked child waits for its parent's refresh": one(
-        "tests/fleet/test_fleet_forks.py::"
+    "a forked child waits for its parent's refresh": Mutation(
+        proof="tests/fleet/test_fleet_forks.py::"
         "test_forked_children_verify_a_new_key_by_claims_of_their_own[during a refresh]",
-        "refresher:Refresher.after_fork",
-        "self._flight = None",
-        "pass",
+        patches=(  # two mechanisms, each of which is enough
+            Patch(where="refresher:Refresher.renew", old="self._flight = self._course = None", new="pass"),
+            Patch(where="flight:Flight.is_lost", old=" or self.process != os.getpid()", new=""),
+        ),
     ),
     # What a request costs.
     "no gate": one(
@@ -227,11 +228,8 @@ MUTATIONS: dict[str, Mutation] = {
         patches=(
             Patch(
                 where="refresher:Refresher.attend",
-                old="return flight if flight.idle else None",
+                old="return flight if waits else None",
                 new="return flight",
-            ),
-            Patch(
-                where="refresher:Refresher.attend", old="return flight if idle else None", new="return flight"
             ),
         ),
     ),
@@ -244,8 +242,8 @@ MUTATIONS: dict[str, Mutation] = {
     "idle workers serve what they have": one(
         ROTATION + "test_an_idle_worker_looks_at_the_row_before_it_serves",
         "refresher:Refresher.attend",
-        "idle = now - self._looked_at > self._policy.refresh_interval",
-        "idle = False",
+        "waits = self.attention.missed_a_check(now) and (overdue or not flight.awaited)",
+        "waits = False",
     ),
     "a token outlives its request": one(
         TENANTS + "test_every_part_of_concurrent_requests_sees_its_own_tenant_and_nobodys_afterwards[asgi]",
@@ -512,8 +510,8 @@ MUTATIONS: dict[str, Mutation] = {
     "nobody cancels a statement": one(
         GIVEN_UP + "test_a_locked_table_leaves_no_backend_waiting_for_nobody[direct]",
         "stores.connection:DeadlineConnection._cancel",
-        "self._driver.cancellations.begin(lambda seconds: self._driver.cancel(connection, seconds))",
-        "pass",
+        "lambda seconds: unblocked(self._driver.module, lambda: self._driver.cancel(connection, seconds))",
+        "lambda _: None",
     ),
     "a connection beside a cancel": one(
         GIVEN_UP + "test_no_connection_is_opened_while_a_statement_waits_for_its_cancel",
