@@ -119,7 +119,9 @@ class Fleet:
                 for name in self.names
             ],
             store=self.store,
-            policy=RefreshPolicy(jitter=0.0, floor=0.001, wait_budget=PATIENCE, max_waiters=1000),
+            policy=RefreshPolicy(
+                jitter=0.0, floor=0.001, wait_budget=PATIENCE, fetch_timeout=2 * PATIENCE, lease=3 * PATIENCE
+            ),
         )
 
     def _source(self, name: str) -> Callable[[], Any]:
