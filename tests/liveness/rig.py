@@ -106,8 +106,6 @@ _kids: list[str] = []  # by how often the provider had rotated
 
 
 def _kid(number: int) -> str:
-    if not _kids:
-        _kids.append(provider().kids[0])
     while len(_kids) <= number:
         _kids.append(provider().rotate(keep_previous=False))
     return _kids[number]

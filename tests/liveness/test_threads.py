@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from rig import OURS, PATIENCE, Rig, provider, quiet, threads, token
+from rig import OURS, PATIENCE, Rig, provider, quiet, threads
 from scenes import Outcome, hurried, leaves_nothing, recovers
 
 from skeldir_jwt_mw import Issuer, KeysUnavailable, MemoryStore, RefreshPolicy, Verifier
@@ -110,7 +110,7 @@ class Fleet:
     def __init__(self, issuers: int) -> None:
         self.names = [f"https://issuer-{number}.example" for number in range(issuers)]
         self.held: set[str] = set()
-        self.number = 0  # of the rotations
+        self.kid = self.rotate()
         self.let_go = threading.Event()
         self.store = MemoryStore()
         self.verifier = Verifier(
@@ -119,7 +119,9 @@ class Fleet:
                 for name in self.names
             ],
             store=self.store,
-            policy=RefreshPolicy(jitter=0.0, floor=0.001, wait_budget=PATIENCE, max_waiters=1000),
+            policy=RefreshPolicy(
+                jitter=0.0, floor=0.001, wait_budget=PATIENCE, fetch_timeout=2 * PATIENCE, lease=3 * PATIENCE
+            ),
         )
 
     def _source(self, name: str) -> Callable[[], Any]:
@@ -130,10 +132,10 @@ class Fleet:
 
         return fetch
 
-    @property
-    def kid(self) -> str:
-        token(self.number)
-        return provider().kids[0]
+    def rotate(self) -> str:
+        """Have every issuer publish another key."""
+        self.kid = provider().rotate(keep_previous=False)
+        return self.kid
 
     def token(self, name: str) -> str:
         return provider().token(iss=name, kid=self.kid)
@@ -169,7 +171,7 @@ def test_slow_issuers_that_forged_tokens_drive_do_not_delay_another_issuers_new_
     quick, *slow = fleet.names
     assert fleet.verifier.verify(fleet.token(quick)).issuer == quick
     fleet.held.update(slow)
-    fleet.number += 1
+    fleet.rotate()
 
     async def scenario() -> str:
         flood = [asyncio.ensure_future(fleet.verifier.averify(fleet.forged(name))) for name in slow]
