@@ -79,7 +79,7 @@ def ours() -> Library:
     """This library. It has no half-step without claims, so vectors go through its core."""
     from skeldir_jwt_mw import JWTError
     from skeldir_jwt_mw.core.compact import parse_header, split
-    from skeldir_jwt_mw.core.keys import Key, UnusableDocument, import_jwks
+    from skeldir_jwt_mw.core.keys import Miss, UnusableDocument, import_jwks
     from skeldir_jwt_mw.core.signature import SUPPORTED_ALGORITHMS
 
     judges = Judges()
@@ -89,7 +89,7 @@ def ours() -> Library:
         header = parse_header(segment)
         key = import_jwks(json.dumps({"keys": [jwk]}).encode()).for_algorithms(SUPPORTED_ALGORITHMS)
         found = key.find(header.kid, header.algorithm)
-        if not isinstance(found, Key) or not found.verify(signature, signing_input):
+        if isinstance(found, Miss) or not any(one.verify(signature, signing_input) for one in found.keys):
             raise UnusableDocument
         return header
 

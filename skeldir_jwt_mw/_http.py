@@ -35,11 +35,11 @@ from .preflight import is_preflight, tell_of_preflight
 from .protected_resource import ProtectedResource, Resource
 from .request import EnvironRequest, Request, ScopeRequest
 from .rules import flag, refuse, text_of
+from .token import VerifiedToken
 from .user_key import UserKey, user_key_of
 
 if TYPE_CHECKING:
     from .settings import Settings
-    from .token import VerifiedToken
 
 __all__ = [
     "REFUSALS",
@@ -250,11 +250,12 @@ class Guard:
         """The answer to a request without credentials: a challenge without an error code (RFC 6750 §3.1)."""
         return _written(self._unauthorized, request)
 
-    def shortfall(
-        self, request: Request, token: VerifiedToken | None, scopes: Iterable[str]
-    ) -> Response | None:
-        """The answer where the token is not there or lacks one of `scopes`; None where it suffices."""
-        if token is None:
+    def shortfall(self, request: Request, token: object, scopes: Iterable[str]) -> Response | None:
+        """The answer where the token is not there or lacks one of `scopes`; None where it suffices.
+
+        What is no verified token is none, wherever an adapter found it and whoever left it there.
+        """
+        if not isinstance(token, VerifiedToken):
             return self.unauthorized(request)
         try:
             token.require(scopes)

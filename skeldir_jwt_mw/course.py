@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,6 +21,10 @@ class Owner(Protocol):
     """Whose flight it is: the refresher."""
 
     quick: bool  # whether the last fetch was
+
+    def stop(self) -> None:
+        """Begin nothing more, and end the flight early."""
+        ...
 
     def report(self, report: Report) -> None:
         """The operator is to be told."""
@@ -56,8 +62,10 @@ class Course:
         self._performer = performer
         self._clock = clock
         self._rules = supervised(script, self, stopped=stopped, clock=clock)
-        self._begun = False
+        self._begun = self._waits = False
+        self._ending: Ending | None = None  # until it is put to use
         self.done = Latch()  # nothing more will be performed
+        _courses.add(self)
 
     def is_over(self) -> bool:
         """Whether somebody has ended the flight before it began."""
@@ -65,7 +73,16 @@ class Course:
 
     def advance(self) -> float | None:
         """Carry the flight on until it waits, or to its end."""
-        ending: Ending | None = None
+        self._waits = False
+        try:
+            try:
+                return self._go_on()
+            finally:
+                self._end()
+        finally:
+            self._end()  # again, should an exception have met the first
+
+    def _go_on(self) -> float | None:
         try:
             value: Any = None
             while True:
@@ -74,25 +91,29 @@ class Course:
                 now = self._clock()
                 self.flight.deadline = now + seconds_of(act) + SLACK
                 if isinstance(act, Wait) and act.release:
+                    self._waits = True
                     return now + act.seconds
                 value = self._performer.perform(act)
                 if isinstance(act, Fetch):
                     self._owner.quick = self._clock() - now <= QUICK_FETCH
         except StopIteration as stop:
-            ending = stop.value
+            self._ending = stop.value
         except BaseException as error:  # a bug must not leave the waiters or the issuer without an ending
             where = "".join(traceback.format_tb(error.__traceback__))
             self._owner.break_off(self.flight, type(error).__name__, where)
+        return None
+
+    def _end(self) -> None:
+        """Leave nothing open, unless the flight waits; whatever a handler of the log has raised."""
+        if self._waits:
+            return
         try:
-            try:
-                self._performer.hang_up()
-            finally:
-                self._performer.hang_up()  # again, should an exception have met the first
+            self._performer.hang_up()
         finally:
             self.done.set()
-            if ending is not None:
-                self._owner.settle(self.flight, ending)
-        return None
+            if self._ending is not None:
+                self._owner.settle(self.flight, self._ending)
+                self._ending = None
 
     # -- what the script has to say ----------------------------------------------------------------------
 
@@ -111,3 +132,20 @@ class Course:
     def holds(self, lease: Release | None) -> None:
         """The flight holds the fleet's lease, or does no longer."""
         self.flight.lease = lease
+
+
+# Also those whose verifier is gone, or whose flight counts as lost: they may hold a lease.
+_courses: weakref.WeakSet[Course] = weakref.WeakSet()
+
+
+def end_all(until: float, clock: Callable[[], float]) -> None:
+    """Have every flight of this process end early and give its lease back, and wait for that until then."""
+    under_way = [
+        course
+        for course in list(_courses)
+        if course.flight.process == os.getpid() and not course.done.is_set()
+    ]
+    for course in under_way:
+        course._owner.stop()
+    for course in under_way:
+        course.done.wait(until - clock())

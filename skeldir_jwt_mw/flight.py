@@ -39,6 +39,7 @@ class Flight:
         "_endings",
         "adopted",
         "ahead",
+        "awaited",
         "deadline",
         "forced",
         "landed",
@@ -60,6 +61,7 @@ class Flight:
             None  # how the lease is given back that it holds; set by whose thread flies it
         )
         self.settled = False  # written under the refresher's lock
+        self.awaited = False  # a request waits for it, or has
         self.woken = count()  # numbers the tasks that it wakes
         self.landed = Latch()
         self._endings: list[Ending] = []  # of several the first counts

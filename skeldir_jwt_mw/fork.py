@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import weakref
 from typing import Protocol, TypeAlias
 
@@ -49,8 +50,10 @@ def renew_if_forked(thing: Renewable) -> None:
     here = _this_process()
     if thing.process == here:
         return
-    late = here[1] is not None and thing.process[1] is None
-    _renew(thing)
+    with _turns.setdefault(here, threading.RLock()):  # one thread renews, the others wait for it
+        late = here[1] is not None and thing.process[1] is None
+        if thing.process != here:
+            _renew(thing)
     if late and here not in _told:
         _told.add(here)
         logger.warning(LATE, here[1])
@@ -65,6 +68,8 @@ def _this_process() -> Process:
     return os.getpid(), library()
 
 
+# Made in the process that it is for, so that no thread of a parent can have held it.
+_turns: dict[Process, threading.RLock] = {}
 _told: set[Process] = set()  # those whose operator was told that they were patched too late
 
 

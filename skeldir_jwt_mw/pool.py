@@ -58,8 +58,8 @@ class Pool:
 
     def renew(self) -> None:
         """Forget the parent's threads and what they carried."""
-        # Guards all below; held for a few microseconds, never over anything that blocks or calls others. Taken
-        # by its own `with`: that of a condition is in Python, and a signal's handler could raise in it.
+        # Guards all below; held for a few microseconds, never over anything that blocks or calls others.
+        # Taken with its own `with`: a condition's is Python code, in which a signal's handler could raise.
         self._lock = threading.Lock()
         self._bell = threading.Condition(self._lock)  # rung when the keeper has something new to look at
         self._ready: deque[Course] = deque()
@@ -133,6 +133,10 @@ class Pool:
             with self._lock:
                 self._threads.pop(thread, None)
                 return bool(self._threads)
+        except (
+            KeyError
+        ) as error:  # from Python's own tidying up, where a signal's handler has raised in start()
+            raise (error.__context__ or error) from None
         return True
 
     def _dead(self) -> list[threading.Thread]:
@@ -166,8 +170,9 @@ class Pool:
 
     def _next(self, me: threading.Thread) -> Course | None:
         """The next course to carry; None where this thread is not needed any more, and has left."""
-        with self._lock:
-            while True:
+        bell, lock = self._bell, self._lock
+        with lock:
+            while bell is self._bell:  # or it was renewed under a thread of before, which is of no more use
                 course = self._pick()
                 if course is not None:
                     self._carried[me] = course
@@ -179,9 +184,10 @@ class Pool:
                     return None
                 self._keeper = me
                 try:
-                    self._bell.wait(max(0.0, self._parked[0][0] - self._clock.monotonic()))
+                    bell.wait(max(0.0, self._parked[0][0] - self._clock.monotonic()))
                 finally:
                     self._keeper = None
+        return None
 
     def _pick(self) -> Course | None:
         if self._parked and self._parked[0][0] <= self._clock.monotonic():

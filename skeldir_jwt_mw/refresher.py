@@ -114,15 +114,16 @@ class Refresher:
             gap = self.attention.gap(now, self._clock.wall())
             if gap and self.snapshot is not None and not self.static:
                 self.snapshot = self.snapshot.aged(gap)
-            if self._flight is None:
+            flight = self._flight
+            if flight is None:
                 if self.usable(now) is None or now < self.attention.check_at or self._stopping.is_set():
                     self._rearm(self.attention.check_at)  # without usable keys the caller demands a refresh
                     return None
                 begun = self._board("scheduled", now, force=False)
-            flight = self._flight
-            self._rearm(now + IN_THE_AIR)
+                flight = begun.flight
             overdue = now >= self.attention.overdue_at
-            waits = self.attention.missed_a_check(now) and (begun is not None or overdue)
+            waits = self.attention.missed_a_check(now) and (overdue or not flight.awaited)
+            self._rearm(now if waits else now + IN_THE_AIR)  # until somebody waits, everybody asks again
         if begun is not None:
             self._take_off(begun)
         return flight if waits else None

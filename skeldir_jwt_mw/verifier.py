@@ -17,6 +17,7 @@ from . import command
 from .clock import SYSTEM, Clock
 from .config import Issuer, RefreshPolicy
 from .core.seal import Sealer
+from .course import end_all
 from .deadline import make_do_without_threads
 from .errors import InvalidToken
 from .fork import Process, renew_if_forked, renewed_after_fork
@@ -254,10 +255,6 @@ class Verifier:
         """Drop what belongs to the threads of a parent process; called after a fork."""
         self._lifecycle = threading.Lock()
 
-    def _join(self, until: float) -> None:
-        for served in self._roster.served:
-            served.refresher.join(until - self._monotonic())
-
 
 _verifiers: weakref.WeakSet[Verifier] = weakref.WeakSet()
 
@@ -267,12 +264,9 @@ EXIT_PATIENCE = 1.0  # seconds for which an ending process waits to give its lea
 def _at_exit() -> None:
     """A process that ends leaves no lease behind for others to wait out; best effort."""
     make_do_without_threads()
-    verifiers = list(_verifiers)
-    for verifier in verifiers:
+    for verifier in list(_verifiers):
         verifier.close()
-    until = SYSTEM.monotonic() + EXIT_PATIENCE
-    for verifier in verifiers:
-        verifier._join(until)
+    end_all(SYSTEM.monotonic() + EXIT_PATIENCE, SYSTEM.monotonic)
 
 
 atexit.register(_at_exit)

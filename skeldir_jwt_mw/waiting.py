@@ -33,6 +33,7 @@ class Errand:
 
     def __init__(self, flight: Flight, *, since: float, until: float, optional: bool) -> None:
         self.flight = flight
+        flight.awaited = True
         self.since = since
         self.until = until
         self.optional = optional

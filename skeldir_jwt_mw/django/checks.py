@@ -98,7 +98,8 @@ def _misplaced(here: int) -> Iterator[CheckMessage]:
         )
     if cors is not None and cors > here:
         yield checks.Warning(
-            f"{OURS} stands above CorsMiddleware, so no browser can read why a request was refused.",
+            f"{OURS} stands above CorsMiddleware, so preflights are refused, and no browser can read why "
+            "another request was.",
             hint=f"Move {OURS} below it.",
             id="skeldir_jwt_mw.W001",
         )

@@ -94,19 +94,17 @@ def _visit(guard: Guard, request: HttpRequest, outcome: Identity | Response | No
 def _may_pass(guard: Guard, response: Response, request: HttpRequest) -> bool:
     """Whether a request may go on to inner middleware though it is refused, as far as is known by now.
 
-    It may where the view that its path leads to is exempt, and where it is a preflight that is let through,
-    for such middleware to answer. `process_view` has the last word.
+    It may where its path leads to a view that is exempt, or to any view, and it is a preflight that is let
+    through, for such middleware to answer. `process_view` has the last word.
     """
     if response.status < 400:
         return False
     shown = DjangoRequest(request)
-    if response.status == 401 and guard.admits(shown):
-        return True
     try:
         match = resolve(request.path_info, getattr(request, "urlconf", None))
     except Http404:
         match = None
-    if match is not None and is_exempt(match.func):
+    if match is not None and (is_exempt(match.func) or (response.status == 401 and guard.admits(shown))):
         return True
     guard.tell_of_preflight(shown)
     return False

@@ -28,6 +28,7 @@ class Server:
     everything = False
     lacks: frozenset[str] = frozenset({"views"})
     wraps: str | None = None
+    has_denial = True  # for WebSockets: it can send the response of a refusal
     command: tuple[str, ...]  # `{socket}` stands for the socket's path
 
     def __init__(self, environ: Mapping[str, str], *, directory: Path = HERE) -> None:

@@ -84,6 +84,9 @@ def test_an_exempt_request_has_an_anonymous_user(verifier: Verifier, tokens: dic
         ("/orders/orders", "/orders", 200),
         ("/api/x/../orders", "/api", 401),
         ("/api//orders", "/api", 401),
+        ("/orders", "/", 200),
+        ("/orders", "/ord", 401),  # in front, and yet no prefix of segments: some frameworks cut it off
+        ("/orders", "/api/orders", 200),
     ],
 )
 def test_exempt_paths_are_matched_where_starlette_routes(
@@ -95,6 +98,94 @@ def test_exempt_paths_are_matched_where_starlette_routes(
     app = Starlette(routes=[Route("/orders", reached)])
     app.add_middleware(JWTMiddleware, verifier=verifier, exempt=("/orders",))
     assert ask_status(app, path, None, root_path=root_path)[0] == status
+
+
+def cut_wherever_it_stands(scope: Any) -> str:
+    """The path as Litestar routes on it."""
+    path: str = scope["path"]
+    root = scope.get("root_path", "")
+    return path.split(root, maxsplit=1)[-1] if root else path
+
+
+@pytest.mark.parametrize("root_path", ["/api", "/public", "/a", "/public/api", "c", "/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/public/api/admin",
+        "/public/apiadmin",
+        "/public/a",
+        "/api/public/a",
+        "/api/public/api/admin",
+        "/apipublic/admin",
+        "/publicadmin",
+        "/public/public/admin",
+        "/admin",
+        "/public/",
+    ],
+)
+def test_a_path_that_a_framework_may_cut_elsewhere_than_we_is_never_exempt(
+    verifier: Verifier, path: str, root_path: str
+) -> None:
+    reached: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(cut_wherever_it_stands(scope))
+        await JSONResponse("reached")(scope, receive, send)
+
+    guarded = JWTMiddleware(app, verifier, exempt=("/public/",))
+    status, _ = ask_status(guarded, path, None, root_path=root_path)
+    assert status == (200 if reached else 401)
+    if root_path != "/":
+        assert all(seen.startswith("/public/") for seen in reached)
+
+
+def test_a_path_below_the_root_is_exempt_whatever_else_is_in_it(verifier: Verifier) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await JSONResponse("reached")(scope, receive, send)
+
+    guarded = JWTMiddleware(app, verifier, exempt=("/public/",))
+    for path, root_path in (("/api/public/a", "/api"), ("/api/public/api/a", "/api"), ("/public/b", "/api")):
+        assert ask_status(guarded, path, None, root_path=root_path)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("scope", "text"),
+    [
+        ({"type": "webtransport", "path": "/", "headers": []}, "type 'webtransport' is not served"),
+        ({"type": "channel", "channel": "a"}, "http, websocket and lifespan are"),
+        ({"type": "HTTP", "path": "/", "headers": []}, "type 'HTTP' is not served"),
+        ({"type": b"http", "path": "/", "headers": []}, "is not served"),
+        ({"type": None}, "type None is not served"),
+        ({}, "type None is not served"),
+        ({"type": "x" * 1000}, "is not served"),
+        ({"type": "http", "method": "GET", "headers": []}, "'http' is not served without its path"),
+        ({"type": "websocket", "headers": []}, "'websocket' is not served without its path"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"required": False}, {"exempt": ("/",)}])
+def test_a_scope_of_an_unknown_kind_is_refused_by_name(
+    verifier: Verifier, scope: dict[str, Any], text: str, options: dict[str, Any]
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    with pytest.raises(ValueError, match=text) as refused:
+        asyncio.run(JWTMiddleware(app, verifier, **options)(scope, None, None))  # type: ignore[arg-type]
+    assert len(str(refused.value)) < 200
+
+
+def test_a_scope_without_headers_carries_no_token(verifier: Verifier) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    scope = {"type": "http", "path": "/orders"}
+    asyncio.run(JWTMiddleware(app, verifier)(scope, None, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 401
 
 
 def test_inside_a_mount_paths_begin_at_the_mount(verifier: Verifier) -> None:

@@ -168,6 +168,14 @@ def test_what_a_route_asks_for_is_answered_as_the_middleware_would(
     assert guard.unauthorized(head).body == b""
 
 
+@pytest.mark.parametrize("left", [{"scopes": ["admin"]}, "a.b.c", True, object()])
+def test_what_is_no_verified_token_suffices_for_nothing(verifier: Verifier, left: Any) -> None:
+    for scopes in ((), ("orders:read",)):
+        refusal = Guard(verifier).shortfall(get(), left, scopes)
+        assert refusal is not None
+        assert refusal.status == 401
+
+
 def test_a_response_tells_what_it_says_apart_from_how_it_is_written(verifier: Verifier) -> None:
     guard = Guard(verifier)
     for method in ("GET", "HEAD"):

@@ -192,13 +192,14 @@ def test_a_forged_preflight_gets_to_no_view_in_django(
 
 
 @both
-def test_a_preflight_that_is_let_in_is_no_way_round_a_bad_token(
+def test_a_preflight_that_is_let_in_is_no_way_round_a_bad_token_or_a_missing_view(
     ran: Ran, verifier: Verifier, ask: Any
 ) -> None:
     Inner.ran.clear()
     with site(verifier, ran, OURS, INNER, EXEMPT_PREFLIGHT=True):
         assert ask("/function", Authorization="Bearer a.b.c").status_code == 401
         assert ask("/function", Authorization="Bearer").status_code == 400
+        assert ask("/nowhere").status_code == 401
         assert ask("/function", **{"X-HTTP-Method-Override": "DELETE"}).status_code == 401
     assert ran == Inner.ran == []
 

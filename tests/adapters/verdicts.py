@@ -48,9 +48,9 @@ class Seen:
     def __init__(self) -> None:
         self._tokens: list[VerifiedToken | None] = []
 
-    def note(self, token: VerifiedToken | None, *, current: bool = True) -> None:
-        """Keep the token of a request; with `current`, it has to be the current one too."""
-        assert not current or token is current_token()
+    def note(self, token: VerifiedToken | None) -> None:
+        """Keep the token of a request, which has to be the current one too, whichever the adapter."""
+        assert token is current_token()
         self._tokens.append(token)
 
     def verdict(self, status: int | None) -> Verdict:
@@ -92,6 +92,15 @@ def by_wsgi(verifier: Verifier, raw: str) -> Verdict:
 
 def by_fastapi(verifier: Verifier, raw: str) -> Verdict:
     """FastAPI's dependency."""
+    return _by_fastapi(verifier, raw, middleware=False)
+
+
+def by_fastapi_behind_the_middleware(verifier: Verifier, raw: str) -> Verdict:
+    """FastAPI's dependency, and the ASGI middleware before it."""
+    return _by_fastapi(verifier, raw, middleware=True)
+
+
+def _by_fastapi(verifier: Verifier, raw: str, *, middleware: bool) -> Verdict:
     from fastapi import FastAPI, Security
 
     from skeldir_jwt_mw.fastapi import JWTBearer
@@ -102,6 +111,8 @@ def by_fastapi(verifier: Verifier, raw: str) -> Verdict:
     async def noted(token: VerifiedToken = Security(JWTBearer(verifier))) -> None:  # noqa: B008
         seen.note(token)
 
+    if middleware:
+        app.add_middleware(ASGIMiddleware, verifier=verifier)
     return seen.verdict(ask_status(app, "/", raw)[0])
 
 
@@ -150,10 +161,9 @@ def _status_of(app: Any, raw: str) -> int:
 
 
 def by_authlib_in_django(verifier: Verifier, raw: str) -> Verdict:
-    """Authlib's protector in Django, where it has a token of its own."""
+    """Authlib's protector in Django."""
     from authlib.integrations.django_oauth2 import ResourceProtector
     from django.http import HttpResponse
-    from django.test import RequestFactory
 
     from skeldir_jwt_mw.authlib import BearerTokenValidator
 
@@ -162,11 +172,10 @@ def by_authlib_in_django(verifier: Verifier, raw: str) -> Verdict:
 
     @require_oauth()
     def noted(request: Any) -> HttpResponse:
-        seen.note(request.oauth_token, current=False)
+        seen.note(request.oauth_token)
         return HttpResponse()
 
-    headers = {"Authorization": f"Bearer {raw}"}
-    return seen.verdict(noted(RequestFactory().get("/", headers=headers, secure=True)).status_code)
+    return seen.verdict(_asked_in_django(verifier, raw, noted, middleware=False, secure=True))
 
 
 def by_django(verifier: Verifier, raw: str) -> Verdict:
@@ -185,7 +194,6 @@ def by_django(verifier: Verifier, raw: str) -> Verdict:
 def by_django_in_an_event_loop(verifier: Verifier, raw: str) -> Verdict:
     """The Django middleware under ASGI."""
     from django.http import HttpResponse
-    from django.test import AsyncClient
 
     seen = Seen()
 
@@ -193,25 +201,25 @@ def by_django_in_an_event_loop(verifier: Verifier, raw: str) -> Verdict:
         seen.note(request.jwt)
         return HttpResponse()
 
-    async def ask() -> int:
-        response = await AsyncClient().get("/", headers={"Authorization": f"Bearer {raw}"})
-        return response.status_code
-
-    with _project(verifier, noted, middleware=True):
-        return seen.verdict(asyncio.run(ask()))
+    return seen.verdict(_asked_in_a_loop(verifier, raw, noted, middleware=True))
 
 
 def by_rest_framework(verifier: Verifier, raw: str) -> Verdict:
     """REST framework's class alone."""
-    return _by_rest_framework(verifier, raw, middleware=False)
+    return _by_rest_framework(verifier, raw, _asked_in_django, middleware=False)
+
+
+def by_rest_framework_in_an_event_loop(verifier: Verifier, raw: str) -> Verdict:
+    """The same under ASGI."""
+    return _by_rest_framework(verifier, raw, _asked_in_a_loop, middleware=False)
 
 
 def by_rest_framework_behind_the_middleware(verifier: Verifier, raw: str) -> Verdict:
     """REST framework's class, and the Django middleware before it."""
-    return _by_rest_framework(verifier, raw, middleware=True)
+    return _by_rest_framework(verifier, raw, _asked_in_django, middleware=True)
 
 
-def _by_rest_framework(verifier: Verifier, raw: str, *, middleware: bool) -> Verdict:
+def _by_rest_framework(verifier: Verifier, raw: str, asked: Any, *, middleware: bool) -> Verdict:
     from rest_framework.permissions import IsAuthenticated
     from rest_framework.response import Response
     from rest_framework.views import APIView
@@ -228,14 +236,45 @@ def _by_rest_framework(verifier: Verifier, raw: str, *, middleware: bool) -> Ver
             seen.note(request.auth)
             return Response()
 
-    return seen.verdict(_asked_in_django(verifier, raw, Noted.as_view(), middleware=middleware))
+    return seen.verdict(asked(verifier, raw, Noted.as_view(), middleware=middleware))
 
 
-def _asked_in_django(verifier: Verifier, raw: str, view: Any, *, middleware: bool) -> int:
+def by_channels(verifier: Verifier, raw: str) -> Verdict:
+    """The middleware for Channels, of which an HTTP connection tells the status."""
+    from django.test import override_settings
+
+    from skeldir_jwt_mw.django.channels import JWTMiddleware
+
+    seen = Seen()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.note(scope["skeldir_jwt"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with override_settings(SKELDIR_JWT={"VERIFIER": verifier}):
+        return seen.verdict(ask_status(JWTMiddleware(app), "/", raw)[0])
+
+
+def _asked_in_django(
+    verifier: Verifier, raw: str, view: Any, *, middleware: bool, secure: bool = False
+) -> int:
     from django.test import Client
 
+    headers = {"Authorization": f"Bearer {raw}"}
     with _project(verifier, view, middleware=middleware):
-        return Client().get("/", headers={"Authorization": f"Bearer {raw}"}).status_code
+        return Client().get("/", headers=headers, secure=secure).status_code
+
+
+def _asked_in_a_loop(verifier: Verifier, raw: str, view: Any, *, middleware: bool) -> int:
+    from django.test import AsyncClient
+
+    async def ask() -> int:
+        response = await AsyncClient().get("/", headers={"Authorization": f"Bearer {raw}"})
+        return response.status_code
+
+    with _project(verifier, view, middleware=middleware):
+        return asyncio.run(ask())
 
 
 def _project(verifier: Verifier, view: Any, *, middleware: bool) -> Any:
@@ -251,7 +290,7 @@ def _project(verifier: Verifier, view: Any, *, middleware: bool) -> Any:
 
 JUDGES: dict[str, Judge] = {"averify": by_averify, "asgi": by_asgi, "wsgi": by_wsgi}
 if find_spec("fastapi") is not None:
-    JUDGES["fastapi"] = by_fastapi
+    JUDGES |= {"fastapi": by_fastapi, "fastapi behind the middleware": by_fastapi_behind_the_middleware}
 if find_spec("flask") is not None:
     JUDGES |= {"flask": by_flask, "authlib in flask": by_authlib_in_flask}
 if find_spec("django") is not None:
@@ -259,9 +298,11 @@ if find_spec("django") is not None:
         "django": by_django,
         "django in an event loop": by_django_in_an_event_loop,
         "authlib in django": by_authlib_in_django,
+        "channels": by_channels,
     }
 if find_spec("rest_framework") is not None:
     JUDGES |= {
         "rest framework": by_rest_framework,
+        "rest framework in an event loop": by_rest_framework_in_an_event_loop,
         "rest framework behind the middleware": by_rest_framework_behind_the_middleware,
     }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from crafting import claims_of, header_of, parts, token, usual_keys
+from crafting import NOW, claims_of, header_of, parts, token, usual_keys
 from judging import Judges
 from outcomes import JUDGES, outcome
 
@@ -25,7 +25,7 @@ def test_t_log_no_error_or_record_holds_anything_of_a_token(caplog: pytest.LogCa
     tokens: list[Any] = [
         SECRET,
         f"{SECRET}.{SECRET}.{SECRET}",
-        token(header_of(kid=SECRET)),
+        token(header_of(kid=SECRET), claims_of(iat=NOW - 180)),  # older than any keys
         token(header_of(alg=SECRET)),
         token(header_of(typ=SECRET)),
         token(header_of(**{SECRET: 1, "crit": [SECRET]})),

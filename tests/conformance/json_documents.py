@@ -201,7 +201,8 @@ SETTLED: dict[str, tuple[bytes, bool]] = {
     "i_object_duplicate_name_in_an_escape": (rb'{"a":1,"\u0061":1}', False),
     "i_object_duplicate_name_deep_inside": (b'[[{"b":{"a":1,"a":2}}]]', False),
     "i_object_256_members": (b"{" + b",".join(b'"%x":0' % n for n in range(256)) + b"}", True),
-    "i_object_257_members": (b"{" + b",".join(b'"%x":0' % n for n in range(257)) + b"}", False),
+    "i_object_1024_members": (b"{" + b",".join(b'"%x":0' % n for n in range(1024)) + b"}", True),
+    "i_object_1025_members": (b"{" + b",".join(b'"%x":0' % n for n in range(1025)) + b"}", False),
     "i_depth_16": (b"[" * 16 + b"]" * 16, False),  # the object around it is a level too
     "i_depth_500": (b"[" * 500 + b"]" * 500, False),
     "i_depth_500_objects": (b'{"a":' * 200 + b"1" + b"}" * 200, False),

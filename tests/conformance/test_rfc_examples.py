@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from rfc_vectors import EXAMPLES, Example
+from signing import the_key
 
 from skeldir_jwt_mw.core.compact import parse_header, split
 from skeldir_jwt_mw.core.keys import Key, UnusableDocument, import_jwks
@@ -31,9 +32,8 @@ def document(example: Example) -> bytes:
 def test_what_an_rfc_prints_as_good_verifies(example: Example) -> None:
     signing_input, segment, payload, signature = split(example.jws, 65_536)
     header = parse_header(segment)
-    key = (
-        import_jwks(document(example)).for_algorithms((header.algorithm,)).find(header.kid, header.algorithm)
-    )
+    keys = import_jwks(document(example)).for_algorithms((header.algorithm,))
+    key = the_key(keys.find(header.kid, header.algorithm))
     assert isinstance(key, Key)
     assert payload == example.payload
     assert key.verify(signature, signing_input)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from signing import the_key
 
 from skeldir_jwt_mw import ConfigurationError, Issuer, Verifier
 from skeldir_jwt_mw.core.compact import parse_header, split
@@ -69,7 +70,7 @@ def accepts(jwk: dict[str, Any], token: str) -> bool:
         keys = import_jwks(json.dumps({"keys": [jwk]}).encode()).for_algorithms(SUPPORTED_ALGORITHMS)
     except (InvalidToken, UnusableDocument):
         return False
-    key = keys.find(header.kid, header.algorithm)
+    key = the_key(keys.find(header.kid, header.algorithm))
     return isinstance(key, Key) and key.verify(signature, signing_input)
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_public_key,
 )
+from signing import the_key
 
 from skeldir_jwt_mw.core.compact import parse_header, split
 from skeldir_jwt_mw.core.keys import Key, UnusableDocument, import_jwks
@@ -115,7 +116,7 @@ def accepts_key_set(group: dict[str, Any], token: str) -> bool:
         keys = import_jwks(document).for_algorithms(SUPPORTED_ALGORITHMS)
     except (InvalidToken, UnusableDocument):
         return False
-    key = keys.find(header.kid, header.algorithm)
+    key = the_key(keys.find(header.kid, header.algorithm))
     return isinstance(key, Key) and key.verify(signature, signing_input)
 
 

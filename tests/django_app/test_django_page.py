@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from callers import JWKS, get_asgi, get_wsgi, token
+from asgiref.sync import async_to_sync
+from callers import JWKS, STRANGER, get_asgi, get_wsgi, token
+from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import run_checks
@@ -21,7 +23,9 @@ from skeldir_jwt_mw.sources import StaticSource
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/django.md").read_text(encoding="utf-8")
-SETTINGS, VIEWS, RESOLVER, TEST = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+SETTINGS, VIEWS, RESOLVER, SOCKETS, TEST = re.findall(
+    r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE
+)
 IDS = re.compile(r"skeldir_jwt_mw\.([EW]\d{3})")
 
 
@@ -74,6 +78,27 @@ def test_the_resolver_finds_employees(get: Any) -> None:
         assert get("/me", token(**vouched)).json()["user"] == "eva@example.com"
         for claims in ({}, {"email": "eva@example.com"}, {**vouched, "email": "max@example.com"}):
             assert get("/me", token(**claims)).status_code == 401
+
+
+@pytest.mark.django_db  # which Channels looks after whenever a consumer has run
+def test_the_sockets_of_the_page_tell_their_users_and_refuse_others() -> None:
+    headers = {"host": "testserver", "origin": "https://testserver"}
+
+    async def updates(app: Any, raw: str | None, **more: str) -> Any:
+        given = {**headers, **more, **({} if raw is None else {"authorization": f"Bearer {raw}"})}
+        lines = [(name.encode(), value.encode()) for name, value in given.items()]
+        client = WebsocketCommunicator(app, "/updates", lines)
+        accepted, _ = await client.connect()
+        told = await client.receive_json_from() if accepted else None
+        await client.disconnect()
+        return told
+
+    with project(), override_settings(ALLOWED_HOSTS=["testserver"]):
+        app = defined_by("from django.urls import path", SOCKETS)["application"]
+        assert async_to_sync(updates)(app, token()) == {"updates for": "user-1"}
+        assert async_to_sync(updates)(app, None) is None
+        assert async_to_sync(updates)(app, token(key=STRANGER)) is None
+        assert async_to_sync(updates)(app, token(), origin="https://elsewhere.example.com") is None
 
 
 def test_the_test_passes_and_can_fail() -> None:

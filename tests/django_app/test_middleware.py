@@ -22,7 +22,7 @@ from django.test import AsyncRequestFactory, Client, RequestFactory
 from django_site import views
 
 from skeldir_jwt_mw import current_token
-from skeldir_jwt_mw.django import JWTMiddleware, from_cookie
+from skeldir_jwt_mw.django import JWTMiddleware, first_of, from_cookie, from_header, jwt_shaped
 from skeldir_jwt_mw.sources import CallableSource
 
 SYNC_ONLY = "django_site.middleware.SyncOnly"
@@ -311,6 +311,31 @@ def test_a_token_in_a_cookie_needs_a_csrf_token(get: Get, site: Callable[..., No
     cookie = f"session={token()}"
     assert seen_in(get("/seen", Cookie=cookie)) == USER
     assert get("/seen", Cookie=cookie, method="POST").status_code == 403
+
+
+BEARER = from_header("Authorization", scheme="Bearer")
+
+
+@pytest.mark.parametrize(
+    ("getter", "status"),
+    [
+        (BEARER, 200),
+        (jwt_shaped(BEARER), 200),
+        (first_of(BEARER), 200),
+        (first_of(BEARER, from_cookie("session")), 403),  # browsers send the cookie by themselves
+        (jwt_shaped(first_of(BEARER, from_cookie("session"))), 403),
+        (from_header("Authorization", scheme="Token"), 403),
+        (from_header("X-Forwarded-Access-Token"), 403),  # which a proxy may have made of a cookie
+        (lambda headers: BEARER(headers), 403),
+    ],
+)
+def test_a_getter_that_reads_bearer_tokens_alone_needs_no_csrf_token(
+    get: Get, site: Callable[..., None], getter: Any, status: int
+) -> None:
+    site(CSRF, *SESSIONS, OURS, TOKEN_GETTER=getter)
+    scheme = "Token" if getattr(getter, "scheme", "Bearer") == "Token" else "Bearer"
+    headers = {"Authorization": f"{scheme} {token()}", "X_Forwarded_Access_Token": token()}
+    assert get("/protected", method="POST", **headers).status_code == status
 
 
 def test_a_session_is_protected_in_an_exempt_view_whatever_credentials_come_with_it(

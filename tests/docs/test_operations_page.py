@@ -327,10 +327,13 @@ def logged() -> dict[str, str]:
         if "testing" in path.parts:
             continue
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            if not isinstance(call, ast.Call):
                 continue
-            level = {"_tell_once": "warning"}.get(call.func.attr, call.func.attr)
-            ours = call.func.attr == "_tell_once" or ast.unparse(call.func.value) == "logger"
+            said = call.args[0] if ast.unparse(call.func) == "_say" else call.func  # _say(logger.info, …)
+            if not isinstance(said, ast.Attribute):
+                continue
+            level = {"_tell_once": "warning"}.get(said.attr, said.attr)
+            ours = said.attr == "_tell_once" or ast.unparse(said.value) == "logger"
             if ours and level != "debug":
                 found = [a.value for a in call.args if isinstance(a, ast.Constant) and "%s" in str(a.value)]
                 if not found and isinstance(call.args[0], ast.Constant):

@@ -27,8 +27,14 @@ TOGGLE = (("SKELDIR_B12_P3_DISABLE_PG_SINGLEFLIGHT", "1"), ("SKELDIR_JWT_ALLOW_M
 STAMPEDE = "tests/fleet/test_pg_fleet_stampede.py::"
 LEADERS = "tests/fleet/test_fleet_leaders.py::"
 ROTATION = "tests/fleet/test_fleet_rotation.py::"
+LIVENESS = "tests/liveness/"
 TAMPERING = "tests/fleet/test_fleet_tampering.py::"
 TENANTS = "tests/adapters/test_tenant_context.py::"
+OF_ASGI = "tests/adapters/test_asgi.py::"
+PREFLIGHTS = "tests/adapters/test_preflights.py::"
+REQUESTS = "tests/adapters/test_request_table.py::"
+REUSE = "tests/adapters/test_reuse.py::"
+USERS = "tests/adapters/test_user_keys.py::"
 STORE = "tests/stores/test_postgres_store.py::"
 GIVEN_UP = "tests/stores/test_given_up.py::"
 FOREIGN = "tests/stores/test_foreign_hands.py::"
@@ -66,6 +72,11 @@ def one(proof: str, where: str, old: str, new: str) -> Mutation:
     return Mutation(proof=proof, patches=(Patch(where=where, old=old, new=new),))
 
 
+SLOW_ANYWHERE = (
+    Patch(where="pool:Pool._see_to_it", old=" and self._carried_slow() < MAX_SLOW", new=""),
+    Patch(where="pool:Pool._pick", old=" and self._carried_slow() < MAX_SLOW", new=""),
+)
+
 MUTATIONS: dict[str, Mutation] = {
     # One fetch, by one leader.
     "coordination switched off, rotation": Mutation(proof=SINGLEFLIGHT, environ=TOGGLE),
@@ -99,7 +110,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a connection held during the fetch": one(
         STAMPEDE + "test_no_connection_is_held_during_the_fetch_nor_between_refreshes",
-        "driver:Driver.drive",
+        "driver:supervised",
         "isinstance(effect, Fetch) or (isinstance(effect, Wait) and effect.release)",
         "isinstance(effect, Wait) and effect.release",
     ),
@@ -176,21 +187,22 @@ MUTATIONS: dict[str, Mutation] = {
     "401 after a leader that died": one(
         LEADERS + "test_a_killed_leader_is_our_fault_until_its_floor_has_ended",
         "core.schedule:Schedule.as_the_row_says",
-        'reason = None if row.outcome == "ok" else row.outcome',
-        "reason = None",
+        "gate = self.gate(reply.received, closed_for, row.outcome)",
+        "gate = self.gate(reply.received, closed_for, None)",
     ),
     "401 while a refresh runs": one(
         LEADERS + "test_a_refresh_that_runs_past_the_budget_is_our_fault",
-        "core.schedule:Schedule.still_running",
-        'reason="running"',
-        "reason=None",
+        "verification:Verification._seek",
+        'raise KeysUnavailable("running", self._policy.fetch_timeout)',
+        'raise InvalidToken("unknown_kid")',
     ),
-    "a forked child waits for its parent's refresh": one(
-        "tests/fleet/test_fleet_forks.py::"
+    "a forked child waits for its parent's refresh": Mutation(
+        proof="tests/fleet/test_fleet_forks.py::"
         "test_forked_children_verify_a_new_key_by_claims_of_their_own[during a refresh]",
-        "refresher:Refresher.after_fork",
-        "self._flight = None",
-        "pass",
+        patches=(  # two mechanisms, each of which is enough
+            Patch(where="refresher:Refresher.renew", old="self._flight = self._course = None", new="pass"),
+            Patch(where="flight:Flight.is_lost", old=" or self.process != os.getpid()", new=""),
+        ),
     ),
     # What a request costs.
     "no gate": one(
@@ -206,7 +218,7 @@ MUTATIONS: dict[str, Mutation] = {
         'if kind == "adopted":',
     ),
     "who adopts looks at the row again at once": one(
-        STAMPEDE + "test_workers_that_start_together_look_at_the_row_apart",
+        "tests/stores/test_store_contract.py::test_what_one_process_misses_does_not_change_the_schedule[advisory-wish0]",
         SQL,
         "CASE WHEN s.past_its_schedule THEN 0",
         "CASE WHEN s.due THEN 0",
@@ -216,11 +228,8 @@ MUTATIONS: dict[str, Mutation] = {
         patches=(
             Patch(
                 where="refresher:Refresher.attend",
-                old="return flight if flight.idle else None",
+                old="return flight if waits else None",
                 new="return flight",
-            ),
-            Patch(
-                where="refresher:Refresher.attend", old="return flight if idle else None", new="return flight"
             ),
         ),
     ),
@@ -233,14 +242,211 @@ MUTATIONS: dict[str, Mutation] = {
     "idle workers serve what they have": one(
         ROTATION + "test_an_idle_worker_looks_at_the_row_before_it_serves",
         "refresher:Refresher.attend",
-        "idle = now - self._looked_at > self._policy.refresh_interval",
-        "idle = False",
+        "waits = self.attention.missed_a_check(now) and (overdue or not flight.awaited)",
+        "waits = False",
     ),
     "a token outlives its request": one(
         TENANTS + "test_every_part_of_concurrent_requests_sees_its_own_tenant_and_nobodys_afterwards[asgi]",
         "token:RequestScope.close",
         "outer, self._outer, self._token = self._outer, None, None",
         "outer = self._outer",
+    ),
+    # Adapters.
+    "a preflight passes without leave": one(
+        PREFLIGHTS + "test_a_forged_preflight_gets_to_no_wsgi_app",
+        "_http:Guard.admits",
+        "self._exempt_preflight and ",
+        "",
+    ),
+    "a preflight gets to Django's views": one(
+        PREFLIGHTS + "test_a_forged_preflight_gets_to_no_view_in_django[True-/function-wsgi]",
+        "django.middleware:JWTMiddleware._judge_view",
+        "return None if visit.pending is None else answer(visit.pending)",
+        "return None",
+    ),
+    "a preflight gets to Flask's views": one(
+        PREFLIGHTS + "test_a_forged_preflight_gets_to_no_view_in_flask[True]",
+        "flask:_answers_options",
+        ' and getattr(request.url_rule, "provide_automatic_options", False)',
+        "",
+    ),
+    "a preflight may ask for another method": one(
+        PREFLIGHTS + "test_what_no_browser_sends_is_no_preflight[more0]",
+        "exempt:overrides_method",
+        'any("method" in name and "override" in name for name in request.headers)',
+        "False",
+    ),
+    "a preflight may have a body": one(
+        PREFLIGHTS + "test_what_no_browser_sends_is_no_preflight[more3]",
+        "preflight:is_preflight",
+        'headers.get("content-length", ("",)) in (("",), ("0",))',
+        "True",
+    ),
+    "what is exempt for a method is for all": one(
+        REQUESTS + "test_only_exempt_paths_need_no_token[asgi-POST where GET is exempt]",
+        "exempt:ExemptPaths.__init__",
+        "[by_method.setdefault(method, []) for method in methods] or [of_all]",
+        "[of_all]",
+    ),
+    "a request names its method in a header": one(
+        REQUESTS + "test_only_exempt_paths_need_no_token[asgi-GET that asks for DELETE]",
+        "exempt:ExemptPaths.__contains__",
+        " or overrides_method(request)",
+        "",
+    ),
+    "root_path is looked for in front alone": one(
+        OF_ASGI
+        + "test_a_path_that_a_framework_may_cut_elsewhere_than_we_is_never_exempt[/public/api/admin-/api]",
+        "exempt:ExemptPaths.__contains__",
+        " and request.has_one_path",
+        "",
+    ),
+    "a scope of any kind is served": one(
+        OF_ASGI + "test_a_scope_of_an_unknown_kind_is_refused_by_name"
+        "[options2-scope0-type 'webtransport' is not served]",
+        "request:ScopeRequest.__init__",
+        'if kind != "http" and kind != "websocket":',
+        "if False:",
+    ),
+    "settings win over what is given": one(
+        "tests/adapters/test_options.py::"
+        "test_an_option_that_is_given_wins_over_the_settings_whatever_its_value[asgi]",
+        "options:chosen",
+        "        return given\n",
+        "        given = Default(given)\n",
+    ),
+    "a token says itself what it equals": one(
+        REUSE + "test_the_same_is_of_one_exact_type_and_equal",
+        "_http:Guard.reused",
+        "same = type(known) is type(raw) and (type(raw) is str or type(raw) is bytes) and known == raw",
+        "same = known == raw",
+    ),
+    "another verifier's verdict is reused": one(
+        REUSE + "test_another_verifier_judges_for_itself",
+        "_http:Guard.reused",
+        " or verified.verifier is not self.verifier",
+        "",
+    ),
+    "REST framework believes request.jwt": one(
+        REUSE + "test_what_somebody_else_leaves_in_request_jwt_authenticates_nobody[inside of ours-claims]",
+        "django.rest_framework:JWTAuthentication.authenticate",
+        "guard.reused(getattr(shown, VERIFIED, None), verdict)",
+        'getattr(shown, "jwt", None)',
+    ),
+    "a getter may return anything": one(
+        REUSE + "test_what_a_getter_returns_is_a_string_or_malformed",
+        "_http:Guard._gotten",
+        "return exact(found)",
+        "return found",
+    ),
+    "a subject is unique among all issuers": one(
+        USERS
+        + "test_users_of_two_issuers_with_one_subject_are_two_unless_they_are_said_to_be_one[None-asgi]",
+        "user_key:_as_needed",
+        "(_subject if alone else _issuer_and_subject)",
+        "_subject",
+    ),
+    "a bar in an issuer is a bar": one(
+        USERS + "test_no_two_users_share_a_key", "user_key:_issuer_and_subject", '.replace("|", "%7C")', ""
+    ),
+    "REMOTE_USER carries everything": one(
+        USERS + "test_remote_user_is_left_out_where_it_cannot_be_carried_and_never_somebody_else_s",
+        "user_key:carried_in_environ",
+        "if _CARRIED.fullmatch(name):",
+        "if True:",
+    ),
+    "Authlib in Django sets no current token": one(
+        "tests/adapters/test_parity.py::test_every_adapter_agrees_with_verify[authlib in django]",
+        "authlib:_let_be_current",
+        "open_in_django(shown, token)",
+        "pass",
+    ),
+    "Channels lets everybody in": one(
+        "tests/adapters/test_channels.py::test_a_connection_without_a_good_token_is_closed",
+        "django.channels:JWTMiddleware.__call__",
+        "return await answer(outcome, scope, receive, send)",
+        "outcome = None",
+    ),
+    "an API key is taken for a JWT": one(
+        REQUESTS + "test_r40_credentials_come_once_in_one_place_and_in_one_form[asgi-an API key beside JWTs]",
+        "credentials:JWTShaped.__call__",
+        'text.count(".") < 2',
+        "False",
+    ),
+    # Nothing is left without somebody who will end it.
+    "a flight is believed in for ever": one(
+        LIVENESS + "test_threads.py::test_a_thread_that_never_begins_is_given_up",
+        "flight:Flight.is_lost",
+        "now > self.deadline or ",
+        "",
+    ),
+    "a child believes in its parent's threads": Mutation(
+        proof=LIVENESS
+        + "test_processes.py::test_a_child_that_was_forked_in_the_midst_of_everything_verifies_a_new_key[c]",
+        patches=(
+            Patch(where="flight:Flight.is_lost", old="self.process != os.getpid()", new="False"),
+            Patch(where="fork:renew_if_forked", old="if thing.process == here:", new="if True:"),
+        ),
+    ),
+    "a flight that nobody takes stays in the air": one(
+        LIVENESS
+        + "test_threads.py::test_a_thread_that_cannot_be_started_costs_a_request_and_no_more[1-once]",
+        "refresher:Refresher._take_off",
+        "self._fail_here(course.flight)",
+        "pass",
+    ),
+    "whoever leaves keeps the lease": one(
+        LIVENESS + "test_processes.py::test_a_process_that_ends_while_it_leads_gives_its_lease_back[closed]",
+        "driver:supervised",
+        "if lease is not None and clock() < lease_end:",
+        "if False:",
+    ),
+    "a verifier that is gone keeps its lease": one(
+        LIVENESS
+        + "test_processes.py::test_a_process_that_ends_while_it_leads_gives_its_lease_back[left to itself]",
+        "course:end_all",
+        "course._owner.stop()",
+        "pass",
+    ),
+    "one look after a freeze is nobody's": one(
+        LIVENESS + "test_processes.py"
+        "::test_after_a_freeze_in_any_act_a_revoked_key_is_refused_and_a_new_one_serves[a while-a look]",
+        "refresher:Refresher.attend",
+        "(overdue or not flight.awaited)",
+        "(overdue or begun is not None)",
+    ),
+    "a remembered token heeds one clock": one(
+        LIVENESS
+        + "test_clocks.py::test_a_remembered_token_of_a_revoked_key_is_refused_after_the_clock_stood_still",
+        "token_cache:TokenCache.recall",
+        "or wall >= refresher.attention_by",
+        "or False",
+    ),
+    "every flight has a thread": Mutation(
+        proof=LIVENESS
+        + "test_threads.py::test_hundreds_of_issuers_whose_store_hangs_hold_a_bounded_number_of_threads",
+        patches=(
+            Patch(where="pool:Pool._see_to_it", old="len(self._threads) >= MAX_WORKING", new="False"),
+            *SLOW_ANYWHERE,
+        ),
+    ),
+    "slow issuers may take every thread": Mutation(
+        proof=LIVENESS
+        + "test_threads.py::test_slow_issuers_that_forged_tokens_drive_do_not_delay_another_issuers_new_key",
+        patches=SLOW_ANYWHERE,
+    ),
+    "a cancellation is swallowed": one(
+        LIVENESS + "test_cancelling.py::test_a_cancellation_that_meets_the_end_of_a_flight_wins[landing-0]",
+        "waiting:_wait_in_asyncio",
+        "await asyncio.wait({told}, timeout=max(0.0, seconds))",
+        "with contextlib.suppress(asyncio.CancelledError):\n"
+        "            await asyncio.wait({told}, timeout=max(0.0, seconds))",
+    ),
+    "a log handler breaks off a refresh": one(
+        LIVENESS + "test_callbacks.py::test_a_log_handler_that_raises_costs_no_request_its_answer",
+        "reports:_say",
+        "with contextlib.suppress(Exception):",
+        "if True:",
     ),
     # Trust and truth.
     "keys count from the end of their fetch": one(
@@ -304,8 +510,8 @@ MUTATIONS: dict[str, Mutation] = {
     "nobody cancels a statement": one(
         GIVEN_UP + "test_a_locked_table_leaves_no_backend_waiting_for_nobody[direct]",
         "stores.connection:DeadlineConnection._cancel",
-        "self._driver.cancellations.begin(lambda seconds: self._driver.cancel(connection, seconds))",
-        "pass",
+        "lambda seconds: unblocked(self._driver.module, lambda: self._driver.cancel(connection, seconds))",
+        "lambda _: None",
     ),
     "a connection beside a cancel": one(
         GIVEN_UP + "test_no_connection_is_opened_while_a_statement_waits_for_its_cancel",

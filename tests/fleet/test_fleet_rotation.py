@@ -244,4 +244,4 @@ def test_a_role_that_may_only_read_and_update_works_once_rows_are_provisioned(sc
         scene.provider.rotate()
         scene.provider.down()
         until(lambda: "keys_unavailable/failed" in errors(scene.verify(scene.provider.token())))
-        assert scene.since(before).failures == 1
+        assert scene.since(before).failures >= 1

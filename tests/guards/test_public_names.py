@@ -36,7 +36,8 @@ PUBLIC = {
     module_of(path): names
     for path in files("skeldir_jwt_mw/*.py")
     if re.fullmatch(
-        r"skeldir_jwt_mw(?!/core)(/\w+)*/(__init__|asgi|wsgi|fastapi|flask|authlib)\.py", name_of(path)
+        r"skeldir_jwt_mw(?!/core)(/\w+)*/(__init__|asgi|wsgi|fastapi|flask|authlib|channels)\.py",
+        name_of(path),
     )
     and (names := all_of(path)) is not None
 }

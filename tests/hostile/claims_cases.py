@@ -19,6 +19,8 @@ NO_TIMES = {
     "an object": {"$date": NOW + 3600},
     "negative": -1,
     "nearly negative": -0.5,
+    "in milliseconds": NOW * 1000,
+    "10^11": 10**11,
     "beyond 2^53": 2**53 + 1,
     "2^63": 2**63,
     "2^64": 2**64,
@@ -134,7 +136,7 @@ def nbf_and_iat_that_are_no_times() -> Iterator[Made]:
             yield f"{claim} {name}", token(None, claims_of(**{claim: value}))
 
 
-@family("R33", "not_yet_valid", "issued_in_future")
+@family("R33", "not_yet_valid", "issued_in_future", "bad_claims")
 def not_valid_yet() -> Iterator[Made]:
     for claim in ("nbf", "iat"):
         # Some seconds of slack: the corpus may be a minute old when it is judged.

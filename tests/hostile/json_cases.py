@@ -260,14 +260,13 @@ def header_that_nests_too_deeply() -> Iterator[Made]:
 
 @family("R05", "bad_claims", "bad_header")
 def too_many_members() -> Iterator[Made]:
-    for count in (257, 600, 1000):
+    for count in (1025, 1100):
         many = {f"m{number}": number for number in range(count - 6)}
         yield f"{count} claims", token(None, claims_of(**many))
         yield (
             f"{count} members inside",
             token(None, claims_of(x={**many, "a": 0, "b": 0, "c": 0, "d": 0, "e": 0, "f": 0})),
         )
-    yield "the header", token(b'{"alg":"ES256",' + b",".join(b'"%x":0' % n for n in range(256)) + b"}")
 
 
 @family("R06", "bad_header")

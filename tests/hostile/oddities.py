@@ -49,7 +49,7 @@ def _headers() -> Iterator[Made]:
 def _claims() -> Iterator[Made]:
     for name, changes in {
         "exp a fraction": {"exp": NOW + 3600.5},
-        "exp 2^53": {"exp": 2**53},
+        "exp in the year 5138": {"exp": 10**11 - 1},
         "expired within the leeway": {"exp": NOW + 2},
         "iat a fraction": {"iat": NOW - 0.25},
         "no iat": {"iat": ABSENT},

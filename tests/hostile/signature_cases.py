@@ -253,7 +253,7 @@ def signature_over_something_else() -> Iterator[Made]:
         yield name, _under(signer, signer.sign(text))
 
 
-@family("R21", "algorithm_mismatch")
+@family("R21", "unusable_key")
 def weak_rsa_keys() -> Iterator[Made]:
     good = key("ES256").jwk()
     for signer in (rsa_key(1024), rsa_key(2048, 3), rsa_key(1536)):
@@ -264,7 +264,7 @@ def _edwards(text: str) -> dict[str, str]:
     return {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "low", "x": b64url(bytes.fromhex(text))}
 
 
-@family("R21", "algorithm_mismatch")
+@family("R21", "unusable_key")
 def low_order_edwards_keys() -> Iterator[Made]:
     """Under the identity for a key R = S·B holds for every message: one signature for them all."""
     good = key("ES256").jwk()
@@ -285,7 +285,7 @@ def low_order_edwards_keys() -> Iterator[Made]:
         yield name, forged, key_set(good, _edwards(text))
 
 
-@family("R21", "algorithm_mismatch", "algorithm_not_allowed")
+@family("R21", "algorithm_mismatch", "unusable_key", "algorithm_not_allowed")
 def curves_of_another_algorithm() -> Iterator[Made]:
     good = key("EdDSA").jwk()
     of_384 = key("ES384")
@@ -315,7 +315,7 @@ def curves_of_another_algorithm() -> Iterator[Made]:
         )
 
 
-@family("R22", "algorithm_mismatch")
+@family("R22", "unusable_key", "algorithm_mismatch")
 def keys_that_are_not_for_verifying() -> Iterator[Made]:
     good = key("EdDSA").jwk()
     for name, members in {
@@ -323,11 +323,9 @@ def keys_that_are_not_for_verifying() -> Iterator[Made]:
         "use empty": {"use": ""},
         "use SIG": {"use": "SIG"},
         "use a list": {"use": ["sig"]},
-        "use null": {"use": None},
         "key_ops sign": {"key_ops": ["sign"]},
         "key_ops empty": {"key_ops": []},
         "key_ops a string": {"key_ops": "verify"},
-        "key_ops null": {"key_ops": None},
         "key_ops twice the same": {"key_ops": ["verify", "verify"]},
         "key_ops Verify": {"key_ops": ["Verify"]},
         "key_ops encrypt": {"key_ops": ["verify", "encrypt"]},
@@ -337,7 +335,6 @@ def keys_that_are_not_for_verifying() -> Iterator[Made]:
         "alg ECDH-ES": {"alg": "ECDH-ES"},
         "alg none": {"alg": "none"},
         "alg HS256": {"alg": "HS256"},
-        "alg null": {"alg": None},
         "alg es256": {"alg": "es256"},
         "alg empty": {"alg": ""},
         "alg a list": {"alg": ["ES256"]},
@@ -345,7 +342,7 @@ def keys_that_are_not_for_verifying() -> Iterator[Made]:
         yield name, token(), key_set(good, key("ES256").jwk(**members))
 
 
-@family("R23", "algorithm_mismatch")
+@family("R23", "unusable_key")
 def two_keys_of_one_name() -> Iterator[Made]:
     one, other = key("ES256"), key("ES256 second")
     for name, keys in {

@@ -11,7 +11,7 @@ from crafting import AUDIENCE, ISSUER, key, key_set, token
 from key_sets import KeySetCase, key_set_cases
 
 from skeldir_jwt_mw import ConfigurationError, InvalidToken, Issuer, KeysUnavailable, RefreshPolicy, Verifier
-from skeldir_jwt_mw.core.keys import Key, UnusableDocument, import_jwks
+from skeldir_jwt_mw.core.keys import Found, UnusableDocument, import_jwks
 from skeldir_jwt_mw.core.signature import SUPPORTED_ALGORITHMS
 from skeldir_jwt_mw.sources import CallableSource, StaticSource
 
@@ -44,8 +44,9 @@ def test_a_document_is_a_set_with_the_good_key_in_it_or_refused_as_a_whole(case:
             import_jwks(case.document)
         return
     keys = import_jwks(case.document).for_algorithms(SUPPORTED_ALGORITHMS)
-    found = keys.find("es256", "ES256")
-    assert isinstance(found, Key)
+    answer = keys.find("es256", "ES256")
+    assert isinstance(answer, Found)
+    (found,) = answer.keys
     signing_input = b"input"
     assert found.verify(key("ES256").sign(signing_input), signing_input)
 

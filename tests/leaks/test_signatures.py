@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import skeldir_jwt_mw
+from skeldir_jwt_mw.options import Default
 
 CANARY = "canary-of-the-environment"
 PLAIN = (str, bytes, int, float, bool, Enum, type, FunctionType, BuiltinFunctionType, type(None), type(...))
@@ -61,6 +62,8 @@ def is_plain(default: object) -> bool:
         return len(default) == 0
     if is_dataclass(default) and type(default).__dataclass_params__.frozen:  # type: ignore[attr-defined]
         return all(is_plain(getattr(default, member.name)) for member in fields(default))  # type: ignore[arg-type]
+    if isinstance(default, Default):
+        return is_plain(default.value)
     markers = ("object", "_HAS_DEFAULT_FACTORY_CLASS")  # for "not given", and of dataclasses
     return isinstance(default, PLAIN) or type(default).__name__ in markers
 

@@ -78,7 +78,10 @@ def watching(visit: Visit, *, signals: bool = False) -> Iterator[Callable[[], No
         elif not (signals and here) or event == "exception" or frame.f_code.co_flags & SUSPENDING:
             return seen
         if where.startswith("/"):
-            where += _for_whom(frame)
+            for_whom = _for_whom(frame)
+            if for_whom is None:
+                return seen
+            where = f"{where} for {for_whom}"
         visit(Place(role, where, frame.f_code.co_qualname, event, frame.f_lineno))
         return seen
 
@@ -95,15 +98,15 @@ def watching(visit: Visit, *, signals: bool = False) -> Iterator[Callable[[], No
         threading.settrace(before)  # type: ignore[arg-type]
 
 
-def _for_whom(frame: FrameType) -> str:
-    """Which line of the package has come to call the standard library."""
+def _for_whom(frame: FrameType) -> str | None:
+    """Which line of the package has come to call the standard library, if any has."""
     caller = frame.f_back
     while caller is not None:
         name = _name_of(caller.f_code)
         if name is not None and not name.startswith("/"):
-            return f" for {name}:{caller.f_lineno}"
+            return f"{name}:{caller.f_lineno}"
         caller = caller.f_back
-    return ""
+    return None
 
 
 @cache

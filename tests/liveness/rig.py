@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import collections
 import gc
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
+
+if "SKELDIR_JWT_TEST_MUTATION" in os.environ:  # also in the processes that are started here
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "fleet"))
+    import mutations
+
+    mutations.prepare()
 
 from skeldir_jwt_mw import Issuer, MemoryStore, RefreshPolicy, Verifier
 from skeldir_jwt_mw.clock import Clock
@@ -29,6 +38,7 @@ class Time:
 
     def __init__(self) -> None:
         self._moved = 0.0
+        self.stood_still = 0.0  # seconds that the wall clock counted and the monotonic one did not
 
     def move(self, seconds: float) -> None:
         """Let so many seconds pass at once."""
@@ -36,6 +46,9 @@ class Time:
 
     def monotonic(self) -> float:
         return monotonic() + self._moved
+
+    def wall(self) -> float:
+        return time.time() + self.stood_still
 
     def store(self) -> float:
         return time.time() + self._moved
@@ -93,8 +106,6 @@ _kids: list[str] = []  # by how often the provider had rotated
 
 
 def _kid(number: int) -> str:
-    if not _kids:
-        _kids.append(provider().kids[0])
     while len(_kids) <= number:
         _kids.append(provider().rotate(keep_previous=False))
     return _kids[number]
@@ -127,7 +138,7 @@ class Rig:
 
     def another(self) -> Verifier:
         """A further verifier of the same fleet."""
-        its_clock = Clock(monotonic=self.time.monotonic, wall=time.time, draw=lambda: 0.5)
+        its_clock = Clock(monotonic=self.time.monotonic, wall=self.time.wall, draw=lambda: 0.5)
 
         class MovableVerifier(Verifier):
             _clock: ClassVar[Clock] = its_clock
@@ -152,22 +163,33 @@ class Rig:
     def row(self) -> Any:
         return self.store.record(self.refresher.source_key)
 
+    def is_leased(self) -> bool:
+        """Whether some process has the right to fetch, or has left with it."""
+        row = self.row()
+        return row is not None and row.lease_owner is not None
+
 
 # -- what must not be left behind ------------------------------------------------------------------------
 
 
 def threads() -> list[threading.Thread]:
-    """The package's threads that are alive."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith(OURS) and thread.is_alive()]
+    """The package's threads that have begun and not ended.
+
+    `is_alive` is not asked: interrupted by a signal's handler, it takes a thread for dead that is not.
+    """
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith(OURS) and thread._started.is_set()  # type: ignore[attr-defined]
+    ]
 
 
 def quiet(seconds: float = PATIENCE) -> None:
     """Wait until no thread of the package's is left; a failure where one stays."""
     ends = time.monotonic() + seconds
     while left := threads():
-        for thread in left:
-            thread.join(max(0.0, ends - time.monotonic()))
         assert time.monotonic() < ends, f"threads that never end: {left}"
+        time.sleep(0.0005)
 
 
 def held_locks(*roots: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""What happens to a verifier while a fault strikes, how it is seen to have recovered, and what it may leave."""
+"""What happens to a verifier while a fault strikes, how it has to recover, and what it may leave behind."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from skeldir_jwt_mw.flight import QUEUED, SLACK
 Script = Callable[[Rig], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
     """`prepare` is played without faults, `act` with them; both by the thread that asks."""
 
@@ -35,6 +36,7 @@ class Scene:
 
 
 def _warm(rig: Rig) -> None:
+    rig.verifier.warm()
     rig.verify()
     rig.time.move(rig.policy.floor + 1)
 
@@ -85,8 +87,8 @@ def _fetched_elsewhere(rig: Rig) -> None:
     assert snapshot is not None
     session = MemoryStore.open(rig.store, 3.0)
     claim = Claim(
-        owner=uuid4(), force=True, need=False, have=snapshot.generation, bad=-1, lease=1.0, floor=5.0, refresh=300.0,
-        reason="unknown_kid", use_gate=True,
+        owner=uuid4(), force=True, need=False, have=snapshot.generation, bad=-1, lease=1.0, floor=5.0,
+        refresh=300.0, reason="unknown_kid", use_gate=True,
     )  # fmt: skip
     polls = 0
     document = rig.source.fetch(mock.Mock()).document
@@ -119,25 +121,75 @@ def _fetched_elsewhere(rig: Rig) -> None:
 
 
 def _closed_in_the_air(rig: Rig) -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        entered.set()
-        leave.wait(PATIENCE)
-
-    rig.hook = hang
-    rig.verifier._roster.served[0].refresher.demand("cold", rig.time.monotonic(), force=False)
-    assert entered.wait(PATIENCE)
+    """A fetch hangs until nobody waits for it any more."""
+    over = False
+    rig.hook = lambda: _until(lambda: over)
     try:
+        rig.refresher.demand("cold", rig.time.monotonic(), force=False)
+        _until(lambda: rig.is_leased() or not threads())
         rig.verifier.close()
         rig.refresher.join(PATIENCE)
     finally:
+        over = True
         rig.hook = lambda: None
-        leave.set()
+
+
+def _joined(rig: Rig) -> None:
+    """Another request's flight is in the air, and lands when this one waits for it."""
+    over = False
+    rig.hook = lambda: _until(lambda: over or rig.verifier._threads.taken > 0)
+    try:
+        rig.refresher.demand("cold", rig.time.monotonic(), force=False)
+        rig.verify()
+    finally:
+        over = True
+        rig.hook = lambda: None
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE
+    while not holds() and time.monotonic() < ends:
+        time.sleep(0.001)
+
+
+def _newer_but_due(rig: Rig) -> None:
+    """Another process has published newer keys, which are themselves past their schedule by now."""
+    _rotated(rig)
+    elsewhere = rig.another()
+    elsewhere.refresh()
+    elsewhere.close()
+    rig.time.move(rig.policy.refresh_interval + 1)
 
 
 def _asked_by_a_task(rig: Rig) -> None:
     asyncio.run(rig.verifier.averify(token(rig.rotation)))
+
+
+def _lost(rig: Rig) -> None:
+    """A flight is in the air that nobody flies, for longer than that can be believed."""
+    refresher = rig.refresher
+    with refresher._lock:
+        refresher._board("cold", rig.time.monotonic(), force=False)
+    rig.time.move(QUEUED + 1)
+
+
+def _bug(rig: Rig) -> None:
+    def trouble(call: str) -> None:
+        raise ZeroDivisionError
+
+    rig.store.trouble = trouble
+
+
+def _without_threads(rig: Rig) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with mock.patch.object(threading.Thread, "start", refuse):
+        rig.verify()
+
+
+def _replaced(rig: Rig) -> None:
+    rig.verifier.set_issuers(rig.verifier.issuers)
 
 
 SCENES = (
@@ -160,6 +212,12 @@ SCENES = (
     Scene(name="warm", act=lambda rig: rig.verifier.warm()),
     Scene(name="refresh", prepare=_rotated, act=lambda rig: rig.verifier.refresh()),
     Scene(name="closed in the air", act=_closed_in_the_air),
+    Scene(name="joined", act=_joined),
+    Scene(name="newer, but due", prepare=_newer_but_due, act=Rig.verify),
+    Scene(name="lost", prepare=_lost, act=Rig.verify),
+    Scene(name="broken off by a bug", prepare=_bug, act=Rig.verify),
+    Scene(name="no thread", act=_without_threads),
+    Scene(name="issuers replaced", prepare=_warm, act=_replaced),
 )
 
 
@@ -207,7 +265,7 @@ class Outcome:
 
 
 def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: bool = False) -> Outcome:
-    """Play the scene with an exception at a place; fails where the verifier does not recover, or leaves something."""
+    """Play the scene with an exception at a place; fails where the verifier does not recover."""
     outcome = Outcome()
     rig = Rig(**scene.policy)
     scene.prepare(rig)
@@ -219,24 +277,32 @@ def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: b
             raise error("struck")
 
     deaths: list[Any] = []
-    with mock.patch.object(threading, "excepthook", deaths.append):
-        with watching(visit, signals=signals) as no_more_here:
-            try:
-                scene.act(rig)
-                no_more_here()
-            except JWTError as refused:
-                outcome.raised = type(refused).__name__
-            except error as raised:
-                outcome.raised = type(raised).__name__
+    with (
+        mock.patch.object(threading, "excepthook", deaths.append),
+        watching(visit, signals=signals) as no_more_here,
+    ):
+        try:
+            scene.act(rig)
             no_more_here()
-            quiet()
+        except JWTError as refused:
+            outcome.raised = type(refused).__name__
+        except error as raised:
+            outcome.raised = type(raised).__name__
+        no_more_here()
+        quiet()
     assert {death.exc_type for death in deaths} <= {error}, deaths
     deaths.clear()
     if where.role != ASKING:
         assert outcome.raised != error.__name__, "a fault in another thread reached the request"
     rig.store.trouble = lambda _: None
     rig.fails = False
-    _recovers(rig, outcome)
+    recovers(rig, outcome)
+    leaves_nothing(rig)
+    return outcome
+
+
+def leaves_nothing(rig: Rig) -> None:
+    """Fails where a thread, a lock, a place, a session or a lease has nobody who will end it."""
     quiet()
     assert not threads()
     locks = held_locks(rig.verifier, rig.store)
@@ -249,10 +315,9 @@ def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: b
     row = rig.row()
     leased = 0.0 if row is None or row.lease_owner is None else row.lease_until / 1e6 - rig.time.store()
     assert leased <= rig.policy.lease, "a lease has no end"
-    return outcome
 
 
-def _recovers(rig: Rig, outcome: Outcome) -> None:
+def recovers(rig: Rig, outcome: Outcome) -> None:
     """Ask until there is an answer, and let time pass as the answers say."""
     closed = rig.refresher._stopping.is_set()
     if closed:  # then its successor has to recover

@@ -83,7 +83,24 @@ RAW = st.sampled_from(
 TIMES = st.one_of(
     st.integers(-5000, 5000).map(lambda offset: NOW + 5 + offset * 20),
     st.sampled_from(
-        [0, -1, 1.5, True, False, None, "1", 2**53, 2**53 + 1, -0.0, 1e308, Raw("1e3"), Raw("9e15"), [1], {}]
+        [
+            0,
+            -1,
+            1.5,
+            True,
+            False,
+            None,
+            "1",
+            2**53,
+            10**11,
+            10**11 - 1,
+            -0.0,
+            1e308,
+            Raw("1e3"),
+            Raw("9e15"),
+            [1],
+            {},
+        ]
     ),
 )
 HEADER_NAMES = st.sampled_from(

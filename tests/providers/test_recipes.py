@@ -85,7 +85,8 @@ def test_every_other_providers_token_is_refused(provider: Provider, verifier_of:
     family = next(providers for providers in BY_SECTION.values() if provider in providers)
     for other in PROVIDERS:
         if other not in family:
-            assert code_of(verifier_of(provider), other.accepted[0].mint()) == "wrong_issuer"
+            code = code_of(verifier_of(provider), other.accepted[0].mint())
+            assert code in ("wrong_issuer", "wrong_type", "algorithm_not_allowed")  # the header comes first
 
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=name_of)

@@ -17,6 +17,7 @@ def provider_process() -> Iterator[IssuerProcess]:
 
 @pytest.fixture
 def provider(provider_process: IssuerProcess) -> IssuerProcess:
-    """A provider that has just published its first key."""
+    """A provider that answers, and that nobody has asked yet."""
+    provider_process.up()
     provider_process.reset()
     return provider_process

@@ -8,6 +8,8 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 
+RUN_EXIT_HOOKS = ("gunicorn", "hypercorn", "daphne", "celery-gevent", "celery-solo", "lambda")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -17,7 +19,11 @@ class Line:
     command: str
     processes: int
     told: str | None = None  # what the library warns of under this line, in part
-    loaded_before_fork: bool = False
+
+    @property
+    def runs_exit_hooks(self) -> bool:
+        """Whether SIGTERM ends the interpreters of those that serve, and does not just kill them."""
+        return self.name.startswith(RUN_EXIT_HOOKS)
 
     @property
     def argv(self) -> list[str]:
@@ -37,7 +43,7 @@ HYPERCORN = "hypercorn --bind unix:{socket} service:asgi"
 
 SERVERS = [
     Line(name="gunicorn-sync", command=GUNICORN, processes=2),
-    Line(name="gunicorn-preload", command=f"{GUNICORN} --preload", processes=2, loaded_before_fork=True),
+    Line(name="gunicorn-preload", command=f"{GUNICORN} --preload", processes=2),
     Line(name="gunicorn-gthread", command=f"{GUNICORN} -k gthread --threads 4", processes=2),
     Line(name="gunicorn-gevent", command=f"{GUNICORN} -k gevent", processes=2),
     Line(
@@ -45,35 +51,30 @@ SERVERS = [
         command=f"{GUNICORN} -k gevent --preload",
         processes=2,
         told=LATE,
-        loaded_before_fork=True,
     ),
-    Line(name="uwsgi", command=UWSGI, processes=2, loaded_before_fork=True),
+    Line(name="uwsgi", command=UWSGI, processes=2),
     Line(
         name="uwsgi-threads",
         command=f"{UWSGI} --enable-threads --threads 4",
         processes=2,
-        loaded_before_fork=True,
     ),
     Line(name="uwsgi-lazy-apps", command=f"{UWSGI} --enable-threads --lazy-apps", processes=2),
     Line(
         name="uwsgi-gevent",
         command=f"{UWSGI} --gevent 20 --gevent-early-monkey-patch",
         processes=2,
-        loaded_before_fork=True,
     ),
     Line(
         name="uwsgi-gevent-late",
         command=f"{UWSGI} --gevent 20 --gevent-monkey-patch",
         processes=2,
         told=LATE,
-        loaded_before_fork=True,
     ),
     Line(
         name="uwsgi-gevent-unpatched",
         command=f"{UWSGI} --gevent 20",
         processes=2,
         told="uWSGI runs with gevent, but nothing is patched",
-        loaded_before_fork=True,
     ),
     Line(name="waitress", command="waitress-serve --unix-socket {socket} service:wsgi", processes=1),
     Line(
@@ -96,7 +97,7 @@ SERVERS = [
 CELERY = "celery -A tasks worker --loglevel WARNING --without-gossip --without-mingle --without-heartbeat"
 
 WORKERS = [
-    Line(name="celery-prefork", command=f"{CELERY} --concurrency 2", processes=2, loaded_before_fork=True),
+    Line(name="celery-prefork", command=f"{CELERY} --concurrency 2", processes=2),
     Line(name="celery-gevent", command=f"{CELERY} --pool gevent --concurrency 4", processes=1),
     Line(name="celery-solo", command=f"{CELERY} --pool solo", processes=1),
 ]

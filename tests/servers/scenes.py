@@ -25,7 +25,11 @@ POLICY: dict[str, float] = {
     "refresh_interval": 600.0,
     "check_interval": 300.0,
 }
-OF_OURS = "application_name = 'skeldir_jwt_mw' AND datname = current_database()"
+SESSIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = 'skeldir_jwt_mw' AND datname = current_database()
+    AND (NOT %(waiting)s OR wait_event_type = 'Lock')
+"""
 
 
 def environ_of(provider: IssuerProcess, dsn: str | None, **policy: float) -> dict[str, str]:
@@ -105,28 +109,25 @@ class Scene:
         answers = [self.ask_later(token) for token in tokens]
         assert {answer.result()[0] for answer in answers} <= {401, 503}
 
-    # -- what is held up ---------------------------------------------------------------------------------
 
-    @contextmanager
-    def locked_table(self) -> Iterator[None]:
-        """Another session holds the table."""
-        assert self.dsn is not None
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute("LOCK TABLE public.jwt_verification_cache IN ACCESS EXCLUSIVE MODE")
-            yield
+@contextmanager
+def locked_table(dsn: str) -> Iterator[None]:
+    """Another session holds the table, so that every statement of ours waits."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("LOCK TABLE public.jwt_verification_cache IN ACCESS EXCLUSIVE MODE")
+        yield
 
-    def statements_that_wait(self) -> int:
-        """Sessions of ours that wait for a lock."""
-        return self._sessions("AND wait_event_type = 'Lock'")
 
-    def sessions(self) -> int:
-        """Sessions of ours."""
-        return self._sessions("")
+def sessions_of_ours(dsn: str, *, waiting: bool = False) -> int:
+    """How many sessions the library has in the database, or how many of them wait for a lock."""
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(SESSIONS, {"waiting": waiting}).fetchone()
+    assert found is not None
+    return int(found[0])
 
-    def _sessions(self, condition: str) -> int:
-        assert self.dsn is not None
-        with psycopg.connect(self.dsn) as connection:
-            (count,) = connection.execute(  # type: ignore[misc]
-                f"SELECT count(*) FROM pg_stat_activity WHERE {OF_OURS} {condition}"
-            ).fetchone()
-        return int(count)
+
+def is_leased(dsn: str) -> bool:
+    """Whether the only row has a lease."""
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("SELECT lease_owner FROM public.jwt_verification_cache").fetchall()
+    return [owner for (owner,) in found] != [None]

@@ -18,16 +18,16 @@ from typing import Any
 
 import skeldir_jwt_mw.asgi
 import skeldir_jwt_mw.wsgi
-from skeldir_jwt_mw import Issuer, KeysUnavailable, MemoryStore, PostgresStore, RefreshPolicy, Verifier
+from skeldir_jwt_mw import Issuer, KeysUnavailable, PostgresStore, RefreshPolicy, Verifier
+from skeldir_jwt_mw.stores.base import Store
 
 logging.basicConfig(level=logging.INFO, format="%(process)d %(levelname)s %(name)s %(message)s")
 
 
-def verifier_of(text: str) -> Verifier:
-    """A verifier as the harness describes it."""
+def verifier_of(text: str, store: Store | None = None) -> Verifier:
+    """A verifier as the harness describes it, or with another store."""
     setup = json.loads(text)
-    store: MemoryStore | PostgresStore = MemoryStore()
-    if setup["dsn"] is not None:
+    if store is None and setup["dsn"] is not None:
         store = PostgresStore(setup["dsn"], namespace=setup["namespace"])
     issuer = Issuer(
         setup["issuer"],

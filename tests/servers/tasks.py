@@ -17,10 +17,11 @@ class Channel(filesystem.Channel):
     """Shows a message when it is whole. Kombu's own makes its file first, and a worker may take it empty."""
 
     def _put(self, queue: str, payload: Any, **_: Any) -> None:
-        folder = Path(self.data_folder_out)
+        messages = Path(self.data_folder_out)
         name = f"{time.time_ns()}_{uuid.uuid4()}.{queue}.msg"
-        (folder / f"draft-{name}").write_text(json.dumps(payload), encoding="utf-8")
-        (folder / f"draft-{name}").rename(folder / name)
+        draft = messages.parent / "drafts" / name
+        draft.write_text(json.dumps(payload), encoding="utf-8")
+        draft.rename(messages / name)
 
 
 class Transport(filesystem.Transport):
@@ -34,7 +35,7 @@ TRANSPORT_ALIASES["folder"] = f"{__name__}:Transport"
 
 def queue_in(folder: Path) -> Celery:
     """An app whose messages and results are files in `folder`."""
-    for name in ("messages", "control", "results"):
+    for name in ("messages", "drafts", "control", "results"):
         (folder / name).mkdir(exist_ok=True)
     app = Celery("service", broker="folder://", backend=(folder / "results").as_uri())
     app.conf.update(

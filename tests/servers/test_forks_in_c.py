@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -67,20 +69,22 @@ def test_a_child_of_a_fork_without_hooks_verifies_while_the_parents_refresh_is_i
     dsn = request.getfixturevalue("pg_dsn") if store == "postgres" else None
     environ = {**environ_of(provider, dsn, wait_budget=15.0), "SERVICE_REFRESHES_UNTIL": str(seen)}
     parent = subprocess.Popen(
-        [sys.executable, "c_fork.py", provider.token()],
+        [sys.executable, "hookless.py", provider.token()],
         cwd=HERE,
         env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert parent.stdout is not None
     try:
-        assert parent.stdout.readline() == "forked\n"
+        assert parent.stdout.readline() == "forking\n"
         provider.up()
         said, _ = parent.communicate("go on\n", timeout=PATIENCE)
     finally:
-        parent.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()
     assert sorted(said.splitlines()) == ["child verified", "parent verified"]
     assert provider.fetches == (1 if dsn is not None else 2)

@@ -558,7 +558,7 @@ def rows_that_were_written_by_others_stall_nobody(seed: int) -> Result:
 
 @named
 def a_restored_machine_uses_no_key_past_its_end(seed: int) -> Result:
-    """The monotonic clock stands still for longer than the keys may live, and no bound but that one counts."""
+    """The monotonic clock stands still for longer than the keys may live; no other bound counts."""
     world = World(seed, replace(POLICY, lease=60.0, max_stale=12.0, wait_budget=(0.0, 1.0)[seed % 2]))
     with playing(world):
         worker = Worker(world)

@@ -37,6 +37,7 @@ from skeldir_jwt_mw import (
     wsgi,
 )
 from skeldir_jwt_mw.authlib import BearerTokenValidator
+from skeldir_jwt_mw.django import channels
 from skeldir_jwt_mw.django.rest_framework import HasScope, JWTAuthentication
 from skeldir_jwt_mw.django.store import DjangoStore
 from skeldir_jwt_mw.flask import JWT, jwt_exempt, jwt_required
@@ -291,6 +292,11 @@ def endpoint(connection: HTTPConnection) -> VerifiedToken | None:
     assert_type(auth.scopes, list[str])
     token: VerifiedToken | None = connection.scope["skeldir_jwt"]
     return token
+
+
+def sockets(app: Any) -> None:
+    channels.JWTMiddleware(app)
+    channels.JWTMiddleware(app, exempt=["/live"])  # type: ignore[call-arg]
 
 
 def test_kit() -> None:

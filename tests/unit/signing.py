@@ -1,4 +1,7 @@
-"""Keys and signatures made with `cryptography` alone, not with the code that the tests judge."""
+"""Keys and signatures made with `cryptography` alone, not with the code that the tests judge.
+
+Besides, what the tests of keys ask of a key set.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from skeldir_jwt_mw.core.keys import Found, Key, Miss
 
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 CURVES = {
@@ -82,3 +87,10 @@ def sign(algorithm: str, key: Any, data: bytes) -> bytes:
 def compact(json_text: Any) -> bytes:
     """JSON without white space."""
     return json.dumps(json_text, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def the_key(found: Found | Miss) -> Key | Miss:
+    """The one key that answers to a token; where several might, which is what is not told apart."""
+    if isinstance(found, Miss):
+        return found
+    return found.keys[0] if len(found.keys) == 1 else Miss.AMBIGUOUS

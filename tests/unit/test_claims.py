@@ -155,7 +155,8 @@ def test_r31_an_audience_without_this_service_is_refused(aud: Any, code: str) ->
 def test_r31_none_admits_a_token_without_aud_and_never_one_with_another(audience: Any) -> None:
     options = {"audience": audience, "claims": {"client_id": "web"}}
     assert accept(claims(aud=ABSENT, client_id="web"), **options).audience == ()
-    for aud in ("other", ["other"], []):
+    assert accept(claims(aud=[], client_id="web"), **options).audience == ()  # it names nobody
+    for aud in ("other", ["other"], [""]):
         assert refusal(claims(aud=aud, client_id="web"), **options).code == "wrong_audience"
     assert refusal(claims(aud=None, client_id="web"), **options).code == "bad_claims"
 
@@ -174,6 +175,8 @@ NO_TIME = [
     math.nan,
     math.inf,
     -math.inf,
+    10**11,
+    1.8e12,
     2**53 + 1,
     1e308,
     10**400,
@@ -190,7 +193,7 @@ def test_r32_exp_is_required() -> None:
     assert (error.code, error.hint) == ("missing_claim", "the token has no 'exp'")
 
 
-@pytest.mark.parametrize("exp", [NOW, int(NOW), 2**53, float(2**53)])
+@pytest.mark.parametrize("exp", [NOW, int(NOW), 10**11 - 1, 10.0**11 - 1])
 def test_r32_exp_may_be_an_integer_or_a_fraction(exp: Any) -> None:
     assert accept(claims(exp=exp)).expires_at == exp
 
@@ -443,9 +446,9 @@ CLOCKS = "by less than a minute: do the clocks agree?"
         ({"aud": ABSENT}, "wrong_audience", "the token has no aud"),
         ({"aud": ["orders-api", 5]}, "bad_claims", "aud is neither a string nor a list of strings"),
         ({"exp": ABSENT}, "missing_claim", "the token has no 'exp'"),
-        ({"exp": "1"}, "bad_claims", "'exp' is not a number of seconds from 0 to 2^53"),
-        ({"nbf": None}, "bad_claims", "'nbf' is not a number of seconds from 0 to 2^53"),
-        ({"iat": -1}, "bad_claims", "'iat' is not a number of seconds from 0 to 2^53"),
+        ({"exp": "1"}, "bad_claims", "'exp' is not a number of seconds from 0 to 10^11"),
+        ({"nbf": None}, "bad_claims", "'nbf' is not a number of seconds from 0 to 10^11"),
+        ({"iat": -1}, "bad_claims", "'iat' is not a number of seconds from 0 to 10^11"),
         ({"sub": 5}, "bad_claims", "sub is not a string"),
         ({"exp": NOW - 89}, "expired", CLOCKS),
         ({"exp": NOW - 90}, "expired", None),
@@ -500,7 +503,7 @@ def test_the_hint_for_a_pin_tells_another_type_from_another_value(value: Any, hi
 
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
 def test_r32_r33_the_limits_of_a_time_are_times_themselves(name: str) -> None:
-    for value in (0, 0.0, 2**53, 2.0**53):
+    for value in (0, 0.0, 10**11 - 1, 10.0**11 - 1):
         accept(claims(**{"exp": value, "iat": ABSENT, name: value}), value, leeway=30)
 
 

@@ -203,7 +203,7 @@ def test_r03_the_size_is_judged_before_anything_is_decoded() -> None:
     assert refusal("é" * 101, 100) == "too_large"
     assert refusal(b"!" * 101, 100) == "too_large"
     with pytest.raises(InvalidToken) as caught:
-        split("A" * 2732 + ".!.!", LIMIT)
+        split("A" * 10_924 + ".!.!", LIMIT)
     assert caught.value.code == "too_large"
 
 
@@ -305,7 +305,6 @@ def test_a_header_is_read_into_its_parts() -> None:
         '{"alg":"RS256"}'.encode("utf-16"), rb'{"alg":"RS256","x":"\ud800"}', b'{"alg":"RS256","x":NaN}',
         b'{"alg":"RS256","x":1e999}', b'{"alg":"RS256","x":' + b"1" * 41 + b"}",
         b'{"alg":"RS256","x":' + b"[" * 16 + b"]" * 16 + b"}", b"[" * 2048,
-        json.dumps({"alg": "RS256", **{str(n): 0 for n in range(256)}}, separators=(",", ":")).encode(),
     ],
 )  # fmt: skip
 def test_r05_a_header_that_is_no_strict_json_object_is_refused(data: bytes) -> None:
@@ -370,7 +369,7 @@ def test_r12_crit_is_refused_whatever_it_holds(crit: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, False, "DEF", "A256GCM", 4096, {"kty": "EC"}])
-@pytest.mark.parametrize("name", ["b64", "zip", "enc", "p2c", "p2s", "epk"])
+@pytest.mark.parametrize("name", ["b64", "enc", "p2c", "p2s", "epk"])
 def test_r13_members_that_change_how_a_token_is_read_are_refused(name: str, value: Any) -> None:
     assert verdict({**HEADER, name: value}, ignored_headers=(name,)) == "unsupported_header"
 
@@ -380,6 +379,7 @@ KEY_BRINGERS = {
     "jku": "https://attacker.example/jwks",
     "x5u": "https://attacker.example/cert",
     "x5c": ["MIIB"],
+    "zip": "DEF",  # which means nothing in a JWS
 }
 
 

@@ -66,11 +66,11 @@ REFUSED_R05 = {
     "300 levels": nested(300),
     "100 000 levels": nested(100_000),
     "100 000 levels unclosed": b"[" * 100_000,
-    "257 members": json.dumps({str(n): 0 for n in range(257)}, separators=(",", ":")).encode(),
-    "257 members inside": json.dumps(
-        {"a": [{str(n): 0 for n in range(257)}]}, separators=(",", ":")
+    "1025 members": json.dumps({str(n): 0 for n in range(1025)}, separators=(",", ":")).encode(),
+    "1025 members inside": json.dumps(
+        {"a": [{str(n): 0 for n in range(1025)}]}, separators=(",", ":")
     ).encode(),
-    "257 members, spaced": json.dumps({str(n): 0 for n in range(257)}).encode(),
+    "1025 members, spaced": json.dumps({str(n): 0 for n in range(1025)}).encode(),
     "trailing data": b'{"a":1}x',
     "a letter before it": b'X{"a":1}',
     "a letter after it": b'{"a":1}X',

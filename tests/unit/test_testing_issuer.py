@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from signing import the_key
 
 from skeldir_jwt_mw.core.keys import Key, import_jwks
 from skeldir_jwt_mw.core.signature import SUPPORTED_ALGORITHMS
@@ -50,7 +51,8 @@ def decoded(segment: str) -> dict[str, Any]:
 def verifies(token: str, jwks: bytes) -> bool:
     header, _, signature = token.split(".")
     members = decoded(header)
-    found = import_jwks(jwks).for_algorithms(SUPPORTED_ALGORITHMS).find(members["kid"], members["alg"])
+    keys = import_jwks(jwks).for_algorithms(SUPPORTED_ALGORITHMS)
+    found = the_key(keys.find(members["kid"], members["alg"]))
     if not isinstance(found, Key):
         return False
     signed = token.rpartition(".")[0].encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import threading
 import time
@@ -19,7 +21,7 @@ from verifying import (
     status_of,
 )
 
-from skeldir_jwt_mw import JWTError, MemoryStore, Verifier
+from skeldir_jwt_mw import InvalidToken, JWTError, MemoryStore, Verifier
 from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
 
 
@@ -46,13 +48,20 @@ def test_a_token_without_kid_uses_the_only_key_of_its_algorithm(
     assert make(issuer_of(idp)).verify(idp.token(without=("kid",))).header["alg"] == "ES256"
 
 
-def test_r15_a_token_without_kid_is_refused_where_two_keys_could_have_signed_it(
-    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+@pytest.mark.parametrize("keys", [2, 4, 5])
+def test_r15_a_token_that_names_no_key_is_tried_with_a_few(
+    keys: int, idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
 ) -> None:
-    idp.rotate()
+    for _ in range(keys - 1):
+        idp.rotate()
     verifier = make(issuer_of(idp))
     verifier.warm()
-    assert refusal(verifier, idp.token(without=("kid",)), ask) == "ambiguous_key"
+    tokens = [idp.token(kid=kid, without=("kid",)) for kid in idp.kids]
+    for raw in (*tokens, *reversed(tokens)):  # all have one header
+        if keys > 4:
+            assert refusal(verifier, raw, ask) == "ambiguous_key"
+        else:
+            assert ask(verifier, raw).subject == "user-1"
     assert idp.fetches == 1
 
 
@@ -73,22 +82,100 @@ def test_a_strangers_token_without_kid_earns_one_fetch_and_is_refused(
     assert idp.fetches == 1
 
 
-def test_a_known_kid_with_another_algorithm_causes_no_fetch(
+def test_a_known_kid_with_another_algorithm_is_looked_for_as_an_unknown_one_is(
     idp: LoopbackIssuer, warm: Verifier, ask: Ask
 ) -> None:
     rsa = SigningKey.generate("RS256", kid=idp.key().kid)
-    assert refusal(warm, idp.token(key=rsa), ask) == "algorithm_mismatch"
-    assert idp.fetches == 0
+    for _ in range(3):
+        assert refusal(warm, idp.token(key=rsa), ask) == "algorithm_mismatch"
+    assert idp.fetches == 1  # once per floor
 
 
-def test_a_known_kid_whose_key_is_unusable_causes_no_fetch(idp: LoopbackIssuer, make: MakeVerifier) -> None:
+def test_a_kid_that_gets_a_key_of_another_algorithm_is_not_refused_until_the_schedule(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    old = SigningKey.generate("ES256", kid="the-key")
+    new = SigningKey.generate("EdDSA", kid="the-key")
+    idp.serve({"keys": [old.jwk()]})
+    verifier = make(issuer_of(idp))
+    assert ask(verifier, idp.token(key=old)).kid == "the-key"
+    idp.serve({"keys": [new.jwk()]})
+    assert ask(verifier, idp.token(key=new)).header["alg"] == "EdDSA"
+    assert idp.fetches == 2
+
+
+def test_a_key_that_was_left_out_says_why(idp: LoopbackIssuer, make: MakeVerifier, ask: Ask) -> None:
     weak = SigningKey.generate("ES256", kid="for-encryption")
     jwks = idp.jwks()
     idp.serve({"keys": [*jwks["keys"], weak.jwk(use="enc")]})
     verifier = make(issuer_of(idp))
     verifier.warm()
-    assert refusal(verifier, idp.token(key=weak)) == "algorithm_mismatch"
+    for _ in range(3):
+        with pytest.raises(InvalidToken) as caught:
+            ask(verifier, idp.token(key=weak))
+        assert (caught.value.code, caught.value.hint) == (
+            "unusable_key",
+            "the key was left out: use is not sig",
+        )
+    assert idp.fetches == 2
+
+
+def test_a_key_that_was_left_out_is_used_once_it_is_mended(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    weak = SigningKey.generate("ES256", kid="mended")
+    jwks = idp.jwks()
+    idp.serve({"keys": [*jwks["keys"], weak.jwk(use="enc")]})
+    verifier = make(issuer_of(idp))
+    verifier.warm()
+    idp.serve({"keys": [*jwks["keys"], weak.jwk()]})
+    assert ask(verifier, idp.token(key=weak)).kid == "mended"
+
+
+def thumbprints(certificate: bytes) -> dict[str, str]:
+    """What a token names the key of a certificate by (RFC 7515 §4.1.7, §4.1.8)."""
+    digests = {"x5t": hashlib.sha1(certificate), "x5t#S256": hashlib.sha256(certificate)}
+    return {
+        name: base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+        for name, digest in digests.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["x5t", "x5t#S256"])
+@pytest.mark.parametrize("listed", ["member", "certificate"])
+def test_a_thumbprint_chooses_among_keys_that_are_not_told_apart_otherwise(
+    name: str, listed: str, idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    """As AD FS and WSO2 do it, while an old and a new certificate overlap for weeks."""
+    keys, certificates = [SigningKey.generate("ES256") for _ in range(6)], [b"one%d" % n for n in range(6)]
+    jwks = []
+    for key, certificate in zip(keys, certificates, strict=True):
+        chain = [base64.b64encode(certificate).decode()]
+        named = {"x5c": chain} if listed == "certificate" else {name: thumbprints(certificate)[name]}
+        jwks.append({k: v for k, v in {**key.jwk(), **named}.items() if k != "kid"})
+    idp.serve({"keys": jwks[:5]})
+    verifier = make(issuer_of(idp), policy=policy_of(floor=0.001))
+
+    def token(signer: int, certificate: int) -> str:
+        header = {name: thumbprints(certificates[certificate])[name]}
+        return idp.token(key=keys[signer], header=header, without=("kid",))
+
+    for number in range(5):
+        assert ask(verifier, token(number, number)).subject == "user-1"
     assert idp.fetches == 1
+    assert refusal(verifier, token(0, 1), ask) == "bad_signature"
+    assert idp.fetches == 1
+    assert refusal(verifier, idp.token(key=keys[0], without=("kid",)), ask) == "ambiguous_key"
+    idp.serve({"keys": jwks})
+    assert ask(verifier, token(5, 5)).subject == "user-1"  # an unknown certificate is as an unknown kid
+    assert idp.fetches == 2
+
+
+def test_a_thumbprint_is_no_obstacle_where_the_keys_have_none(
+    idp: LoopbackIssuer, warm: Verifier, ask: Ask
+) -> None:
+    token = idp.token(header={"x5t": "AAAA"}, without=("kid",))
+    assert ask(warm, token).subject == "user-1"
 
 
 def test_a_bad_signature_under_a_known_kid_causes_no_fetch(idp: LoopbackIssuer, warm: Verifier) -> None:

@@ -17,13 +17,13 @@ from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
 SLOW = policy_of(refresh_interval=3700.0, max_stale=7400.0, check_interval=3600.0, floor=3600.0)
 # By function, the stage that it belongs to, from cheap to dear. None of the earlier ones follows a later one.
 STAGES = {
+    "exact": "framing",
     "split": "framing",
-    "parse_object": "JSON",
-    "of": "issuer",
     "parse_header": "header",
     "admit": "header",
     "bind": "key",
     "verify_ecdsa": "signature",
+    "parse_object": "JSON",
     "check": "claims",
 }
 ORDER = list(dict.fromkeys(STAGES.values()))
@@ -54,11 +54,10 @@ def stages_of(verifier: Verifier, token: Any) -> list[str]:
 Spoil = dict[str, Any]
 # Each with the last stage that it gets to. Combined, the first of them decides.
 DEFECTS: dict[str, tuple[Spoil, str]] = {
-    "wrong_issuer": ({"claims": {"iss": "https://other.example/"}}, "issuer"),
     "bad_header": ({"header": {"alg": 7}}, "header"),
     "wrong_type": ({"header": {"typ": "id+jwt"}}, "header"),
-    "algorithm_mismatch": ({"header": {"alg": "RS256"}}, "key"),
     "bad_signature": ({"key": True}, "signature"),
+    "wrong_issuer": ({"claims": {"iss": "https://other.example/"}}, "claims"),
     "expired": ({"claims": {"exp": 1}}, "claims"),
 }
 
@@ -100,8 +99,6 @@ def test_a_refused_token_gets_to_its_defect_and_no_further(
 def test_of_several_defects_the_cheapest_to_find_decides(
     idp: LoopbackIssuer, verifier: Verifier, pair: tuple[str, str]
 ) -> None:
-    if pair == ("bad_header", "algorithm_mismatch"):
-        return  # two values of one member
     assert refusal(verifier, spoilt(idp, *pair)) == pair[0]
 
 
@@ -128,7 +125,7 @@ def test_an_unknown_kid_costs_no_claims_and_no_signature_while_the_gate_is_close
 ) -> None:
     assert refusal(verifier, idp.stranger_token()) == "unknown_kid"
     token = idp.stranger_token()
-    assert stages_of(verifier, token) == ["header"]
+    assert stages_of(verifier, token) == ["framing", "header"]  # the framing is that it is a str
 
 
 def test_a_token_of_nobody_costs_no_more_where_there_are_many_issuers(

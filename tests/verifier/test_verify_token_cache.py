@@ -36,8 +36,8 @@ def verifier(idp: LoopbackIssuer, make: MakeVerifier) -> Verifier:
 
 
 def remembered(verifier: Verifier) -> int:
-    assert verifier._cache is not None
-    return len(verifier._cache._entries)
+    assert verifier._verification.cache is not None
+    return len(verifier._verification.cache._entries)
 
 
 def test_a_remembered_token_is_equal_and_its_signature_is_checked_once(
@@ -208,8 +208,8 @@ def test_set_issuers_forgets_everything(idp: LoopbackIssuer, verifier: Verifier,
 def test_no_token_is_kept_in_the_cache(idp: LoopbackIssuer, verifier: Verifier) -> None:
     raw = idp.token()
     verifier.verify(raw)
-    assert verifier._cache is not None
-    assert all(len(key) == 32 and key not in raw.encode() for key in verifier._cache._entries)
+    assert verifier._verification.cache is not None
+    assert all(len(key) == 32 and key not in raw.encode() for key in verifier._verification.cache._entries)
 
 
 @pytest.mark.parametrize("rubbish", [None, 5, "", b"", "\ud800", ["x"]])

@@ -156,7 +156,7 @@ DEFAULT = Provider(
         ),
         Refused(
             what="a token signed by the key that is for encryption",
-            code="algorithm_mismatch",
+            code="unusable_key",
             key=ENCRYPTION,
             header=changed(HEADER, kid=ENCRYPTION.kid),
             claims=CLAIMS,

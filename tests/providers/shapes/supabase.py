@@ -93,7 +93,7 @@ DEFAULT = Provider(
         ),
         Refused(
             what="the legacy service_role key",
-            code="wrong_issuer",
+            code="algorithm_not_allowed",
             key=KEY,
             header={"alg": "HS256", "typ": "JWT"},
             claims=API_KEY,
