@@ -11,10 +11,10 @@ from scenarios import FAULTS, by_chance
 from virtual import Violation
 from wrong import WRONG, Wrong, made_wrong
 
-SEEDS = 240  # by chance
+SEEDS = 160  # by chance
 BATCH = 8
-EACH = 5  # seeds of each fault that has a name
-TRIES = 12  # seeds within which a wrong variant is noticed
+EACH = 4  # seeds of each fault that has a name
+TRIES = 8  # seeds within which a wrong variant is noticed
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,12 @@ from unittest.mock import patch
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from skeldir_jwt_mw import deadline, flight, fork, latch, pool, refresher, verifier, waiting
+from skeldir_jwt_mw import course, deadline, flight, fork, latch, pool, refresher, verifier, waiting
 
 EPOCH = 1_800_000_000.0  # what every right clock of a world shows at its beginning
+
+
+_PIDS = count(10_000_001)  # never that of a real process, nor of one of another world
 
 
 class Violation(AssertionError):
@@ -102,7 +105,7 @@ class Kernel:
     def __init__(self, seed: int) -> None:
         self.now = 0.0
         self.random = random.Random(seed)
-        self.pids = count(100)
+        self.pids = _PIDS
         self.running: _Task | None = None
         self.complaints: list[str] = []  # what threads did that no thread may; to raise would end only them
         self._events: list[tuple[float, float, int, Callable[[], None]]] = []
@@ -420,7 +423,7 @@ def installed(kernel: Kernel) -> Iterator[None]:
             for room in (deadline, latch, pool, refresher, verifier)
         ),
         patch.object(waiting, "threading", threading),
-        *(patch.object(room, "os", system) for room in (deadline, flight, fork)),
+        *(patch.object(room, "os", system) for room in (course, deadline, flight, fork)),
         *(patch.object(room, "monotonic", lambda: kernel.process.monotonic()) for room in (deadline, pool)),
     ]
     for each in patches:

@@ -46,6 +46,7 @@ from skeldir_jwt_mw.core.effects import (
 )
 from skeldir_jwt_mw.core.keys import ImportedJWKS, import_jwks
 from skeldir_jwt_mw.core.row import Record, microseconds
+from skeldir_jwt_mw.course import end_all
 from skeldir_jwt_mw.driver import STORE_TIMEOUT
 from skeldir_jwt_mw.errors import ConfigurationError, InvalidToken
 from skeldir_jwt_mw.refresher import Refresher
@@ -380,7 +381,8 @@ class Worker:
         """End as an interpreter does, in the thread that runs: give the lease back, wait a second at most."""
         if self.verifier is not None:
             self.verifier.close()
-            self.verifier._join(self.process.monotonic() + verifier_room.EXIT_PATIENCE)
+            monotonic = self.process.monotonic
+            end_all(monotonic() + verifier_room.EXIT_PATIENCE, monotonic)
         self.process.end()
 
     def crash(self) -> None:
