@@ -98,12 +98,15 @@ def scores(first: int, seeds: int, named: int, processes: int) -> Iterator[Score
     """The scores of all batches, as they come."""
     chunks = [(at, min(at + BATCH, first + seeds)) for at in range(first, first + seeds, BATCH)]
     if processes == 1:
-        yield from (batch(*chunk) for chunk in chunks)
         yield from (named_batch(name, named) for name in NAMED)
+        yield from (batch(*chunk) for chunk in chunks)
         return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(batch, *zip(*chunks, strict=True))
+    pool = ProcessPoolExecutor(processes)
+    try:
         yield from pool.map(named_batch, NAMED, [named] * len(NAMED))
+        yield from pool.map(batch, *zip(*chunks, strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
