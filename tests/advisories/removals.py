@@ -271,15 +271,15 @@ GUARDS: dict[str, Mutation] = {
         patches=(
             Patch(
                 where="waiting:Errand.wait_async",
-                old="    if not await wait_without_blocking(self.flight.landed, self.until - clock.monotonic()):\n"
-                "        return\n",
+                old="    if not await wait_without_blocking"
+                "(self.flight.landed, self.until - clock.monotonic()):\n        return\n",
                 new="    try:\n"
                 "        await wait_without_blocking(self.flight.landed, self.until - clock.monotonic())\n"
                 "    except asyncio.CancelledError:\n"
                 "        self.flight.settled = True\n"
                 "        raise\n",
             ),
-            Patch(  # what a flight brings that was given up is used all the same
+            Patch(  # a flight that was given up is used all the same
                 where="refresher:Refresher.settle",
                 old="if ending.adopted is not None:  # a lost flight, too, may find its way home",
                 new="if first and ending.adopted is not None:",

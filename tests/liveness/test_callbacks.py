@@ -167,7 +167,7 @@ FOREIGN = {
     *("_take_off", "result", "log", "debug", "info", "warning", "error", "exception", "perform", "sleep"),
 }
 ALLOWED = {
-    "self._bell.wait",  # gives the lock back while it waits
+    "bell.wait",  # gives the lock back while it waits
     "self._stopping.is_set",
 }
 # Held while something is made that no request waits for, since it is made before the first one.
