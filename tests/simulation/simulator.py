@@ -37,7 +37,7 @@ from skeldir_jwt_mw.core.effects import (
     Wait,
 )
 from skeldir_jwt_mw.core.keys import import_jwks
-from skeldir_jwt_mw.core.order import OPEN_GATE, Ending, Order, Reply, Settle, Step
+from skeldir_jwt_mw.core.order import OPEN_GATE, Adopted, Ending, Order, Reply, Settle, Step, Use
 from skeldir_jwt_mw.core.refresh import Refresh
 from skeldir_jwt_mw.core.row import Record
 from skeldir_jwt_mw.core.schedule import Schedule
@@ -204,8 +204,8 @@ class World:
             trusted=snapshot.adopted if snapshot else None,
             have=snapshot.generation if snapshot else 0,
             bad=replica.bad,
-            patience=self.policy.wait_budget,
-            store_failures=replica.store_failures,
+            unreadable=False,
+            failures=replica.store_failures,
             replace_stranger=True,
             coordinated=True,
         )
@@ -219,9 +219,11 @@ class World:
         assert flight is not None
         try:
             effect = step(flight)
-            while isinstance(effect, Report | Settle):
+            while isinstance(effect, Report | Settle | Use):
                 if isinstance(effect, Settle):
                     self._land(replica, effect.ending)
+                elif isinstance(effect, Use):
+                    self._adopt(replica, effect.adopted)
                 clock = self.now + replica.offset
                 effect = flight.send(Reply(value=None, sent=clock, received=clock))
         except StopIteration as stop:
@@ -252,14 +254,17 @@ class World:
             return
         replica.settled = True
         if ending.adopted is not None:
-            before = replica.snapshot
-            replica.snapshot = Snapshot.after(before, ending.adopted, ALGORITHMS)
-            if before is not None and replica.snapshot.generation < before.generation:
-                raise Violation("a replica went back to an older generation")
-            if ending.adopted.content.generation not in self.fences:
-                raise Violation("a replica uses what nobody had the right to publish")
+            self._adopt(replica, ending.adopted)
         replica.gate, replica.check_at, replica.bad = ending.gate, ending.check_at, ending.bad
-        replica.store_failures = replica.store_failures + 1 if ending.store_failed else 0
+        replica.store_failures = replica.store_failures + 1 if ending.failed_here else 0
+
+    def _adopt(self, replica: Replica, adopted: Adopted) -> None:
+        before = replica.snapshot
+        replica.snapshot = Snapshot.after(before, adopted, ALGORITHMS)
+        if before is not None and replica.snapshot.generation < before.generation:
+            raise Violation("a replica went back to an older generation")
+        if adopted.content.generation not in self.fences:
+            raise Violation("a replica uses what nobody had the right to publish")
 
     def _crash(self, replica: Replica, life: int) -> None:
         if replica.life != life or replica.flight is None:
