@@ -218,7 +218,7 @@ MUTATIONS: dict[str, Mutation] = {
         'if kind == "adopted":',
     ),
     "who adopts looks at the row again at once": one(
-        STAMPEDE + "test_workers_that_start_together_look_at_the_row_apart",
+        "tests/stores/test_store_contract.py::test_what_one_process_misses_does_not_change_the_schedule[advisory-wish0]",
         SQL,
         "CASE WHEN s.past_its_schedule THEN 0",
         "CASE WHEN s.due THEN 0",

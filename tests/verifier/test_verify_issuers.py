@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, status_of, verify
 
-from skeldir_jwt_mw import InvalidToken, MemoryStore, Verifier
+from skeldir_jwt_mw import ConfigurationError, InvalidToken, Issuer, MemoryStore, Verifier
 from skeldir_jwt_mw.sources import CallableSource, StaticSource
 from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
 
@@ -201,3 +202,67 @@ def test_verifiers_of_one_store_share_keys_across_their_own_rules(
     verify(first, idp.token())
     verify(second, idp.token(aud="billing-api"))
     assert idp.fetches == 1
+
+
+def test_an_issuer_whose_rules_change_keeps_its_keys_its_gate_and_its_flight(
+    idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    verifier = make(issuer_of(idp))
+    token = idp.token()
+    verifier.verify(token)
+    assert refusal(verifier, idp.stranger_token()) == "unknown_kid"
+    before = verifier._roster.served[0].refresher
+    idp.down()
+    verifier.set_issuers([issuer_of(idp, leeway=5.0, audience=("orders-api", "more"))])
+    assert verifier.verify(token).subject == "user-1"
+    after = verifier._roster.served[0].refresher
+    assert after is before
+    assert verifier.issuers[0].leeway == 5.0
+    verifier.set_issuers([issuer_of(idp, audience="another-api")])
+    assert refusal(verifier, token) == "wrong_audience"
+
+
+def test_an_issuer_whose_algorithms_change_keeps_its_document(
+    idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    idp.rotate(alg="EdDSA")
+    verifier = make(issuer_of(idp, algorithms=("ES256",)))
+    verifier.warm()
+    fetches = idp.fetches
+    verifier.set_issuers([issuer_of(idp, algorithms=("EdDSA",))])
+    assert verifier.verify(idp.token(alg="EdDSA")).header["alg"] == "EdDSA"
+    assert refusal(verifier, idp.token(alg="ES256")) == "algorithm_not_allowed"
+    assert idp.fetches == fetches
+
+
+def test_issuers_that_cannot_be_taken_change_nothing(idp: LoopbackIssuer, make: MakeVerifier) -> None:
+    verifier = make(issuer_of(idp, algorithms=("ES256",)))
+    token = idp.token()
+    verifier.verify(token)
+    hollow = issuer_of(
+        idp, issuer="https://hollow.example/", source=StaticSource(idp.jwks()), algorithms=("RS256",)
+    )
+    with pytest.raises(ConfigurationError):
+        verifier.set_issuers([issuer_of(idp, algorithms=("EdDSA",)), hollow])
+    assert verifier.issuers == (issuer_of(idp, algorithms=("ES256",)),)
+    assert verifier.verify(token).subject == "user-1"
+
+
+def test_one_more_issuer_among_many_is_compared_with_few(
+    idp: LoopbackIssuer, make: MakeVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [issuer_of(idp, issuer=f"https://tenant-{number}.example/") for number in range(1500)]
+    verifier = make(many)
+    compared = 0
+    identity = Issuer._identity
+
+    def counted(self: Issuer) -> tuple[object, ...]:
+        nonlocal compared
+        compared += 1
+        return identity(self)
+
+    monkeypatch.setattr(Issuer, "_identity", counted)
+    asyncio.run(verifier.aset_issuers([*many, issuer_of(idp)]))
+    assert len(verifier.issuers) == 1501
+    assert compared <= 2 * 1501  # and not a square of it
+    assert verifier.verify(idp.token()).subject == "user-1"

@@ -40,6 +40,15 @@ class UnwritableStore(MemoryStore):
         raise StoreUnavailable("down")
 
 
+def error_of(verifier: Verifier, token: str) -> str | None:
+    """The code of the error that a token leads to, None where it is accepted."""
+    try:
+        verifier.verify(token)
+    except JWTError as error:
+        return error.code
+    return None
+
+
 def lively(**changes: float) -> RefreshPolicy:
     """A policy under which everything happens within a second."""
     return policy_of(**{"refresh_interval": 0.3, "check_interval": 0.1, "floor": 0.05, **changes})
@@ -279,3 +288,59 @@ def test_a_private_key_is_told_of_once(make: MakeVerifier, caplog: pytest.LogCap
         "about the keys of https://leaky.example/: the provider published a private key; it is not used; "
         "tell the provider"
     ]
+
+
+def test_a_cold_process_does_not_judge_by_a_row_that_is_past_its_schedule(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    """Else short processes, none of which lives to see its refresh, accept a revoked key for hours."""
+    store = MemoryStore()
+    removed = idp.token()
+    make(issuer_of(idp), store=store, policy=lively()).verify(removed)
+    idp.rotate(keep_previous=False)
+    time.sleep(0.35)
+    cold = make(issuer_of(idp), store=store, policy=lively())
+    assert refusal(cold, removed, ask) == "unknown_kid"
+
+
+def test_warm_returns_with_keys_that_are_on_schedule(idp: LoopbackIssuer, make: MakeVerifier) -> None:
+    store = MemoryStore()
+    make(issuer_of(idp), store=store, policy=lively()).warm()
+    new = idp.rotate()
+    time.sleep(0.35)
+    cold = make(issuer_of(idp), store=store, policy=lively())
+    cold.warm()
+    assert new in status_of(cold)["kids"]
+
+
+def test_warm_says_why_its_keys_are_past_their_schedule_and_starts_with_them(
+    idp: LoopbackIssuer, make: MakeVerifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    make(issuer_of(idp), store=store, policy=lively()).warm()
+    idp.down()
+    time.sleep(0.35)
+    cold = make(issuer_of(idp), store=store, policy=lively(backoff_base=30.0, backoff_max=30.0))
+    cold.warm()
+    assert "are past their schedule (failed)" in caplog.text
+    assert cold.ready
+
+
+def test_who_cannot_read_the_row_says_so_and_fetches_for_itself_in_time(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    store = MemoryStore()
+    ours, theirs = ({"store": store, "seal_keys": [bytes([number]) * 32]} for number in (1, 2))
+    reader = make(issuer_of(idp), policy=lively(backoff_base=30.0, backoff_max=30.0), **ours)
+    removed = idp.token()
+    ask(reader, removed)
+    make(issuer_of(idp), policy=lively(), **theirs).refresh()  # and the row is theirs
+    time.sleep(0.12)
+    ask(reader, removed)
+    settle(reader)
+    assert not status_of(reader)["row_readable"]
+    assert not reader.ready
+    assert "not configured here" in status_of(reader)["last_error"]
+    idp.rotate(keep_previous=False)
+    eventually(lambda: error_of(reader, removed) == "unknown_kid")
+    assert ask(reader, idp.token()).kid == idp.kids[0]
