@@ -1,14 +1,15 @@
 """A process that is forked with a refresh in the air and every lock held by another thread.
 
-`python forked.py hooks` forks with the package's hooks, `python forked.py none` without, as under a server in C:
-what the interpreter and its library renew is renewed there too, or a child could hang whatever it runs. The
-child verifies a token of a new key, and so does the parent afterwards.
+`python forked.py hooks` forks with the package's hooks, `python forked.py none` without, as under a server in
+C: what the interpreter and its library renew is renewed there too, or a child could hang whatever it runs.
+The child verifies a token of a new key, and so does the parent afterwards.
 """
 
-# ruff: noqa: E402, F401  # the standard library's hooks come first, and the package's find no way to be registered
+# ruff: noqa: F401  # the standard library's hooks come first, and the package's find no way to be registered
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures.thread
 import faulthandler
 import logging

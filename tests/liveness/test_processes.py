@@ -124,7 +124,7 @@ def frozen(tmp_path: Path, pg_dsn: str) -> Iterator[Frozen]:
     frozen.close()
 
 
-@pytest.mark.parametrize("idle", [61.0, 301.0], ids=["a look", "a fetch"])
+@pytest.mark.parametrize("idle", [70.0, 310.0], ids=["a look", "a fetch"])
 @pytest.mark.parametrize(
     "frozen_for",
     [90.0, 3600.0],
