@@ -14,7 +14,7 @@ from unittest import mock
 from uuid import uuid4
 
 from faults import ASKING, Place, watching
-from rig import PATIENCE, Rig, held_locks, quiet, threads, token
+from rig import PATIENCE, Rig, free_the_unbegun, held_locks, quiet, threads, token
 
 from skeldir_jwt_mw import KeysUnavailable, MemoryStore
 from skeldir_jwt_mw.core import refresh, schedule
@@ -300,6 +300,9 @@ def struck(scene: Scene, where: Place, error: type[BaseException], *, signals: b
     rig.fails = False
     recovers(rig, outcome)
     leaves_nothing(rig)
+    if signals:
+        free_the_unbegun()
+        quiet()
     return outcome
 
 
