@@ -57,6 +57,9 @@ class Attention:
         self.check_at = ending.check_at
         if ending.compared_at is not None:
             self._compared_at = ending.compared_at
+            if ending.unanswered_at is None and ending.check_at < FOR_EVER:
+                # An answer that a freeze held up is as old as its question.
+                self.check_at = min(ending.check_at, ending.compared_at + self._longest)
         self._unanswered_at = NEVER if ending.unanswered_at is None else ending.unanswered_at
 
     def gap(self, now: float, wall: float) -> float:

@@ -38,6 +38,7 @@ class Flight:
     __slots__ = (
         "_endings",
         "adopted",
+        "ahead",
         "awaited",
         "deadline",
         "forced",
@@ -49,8 +50,9 @@ class Flight:
         "woken",
     )
 
-    def __init__(self, *, started_at: float, forced: bool) -> None:
+    def __init__(self, *, started_at: float, forced: bool, ahead: float = float("inf")) -> None:
         self.process = os.getpid()
+        self.ahead = ahead  # seconds by which the wall clock was, of the monotonic one, when it began
         self.started_at = started_at  # monotonic seconds
         self.deadline = started_at + QUEUED  # monotonic seconds; moved by the thread that flies it
         self.forced = forced  # whatever the schedule says, it asked for a fetch

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 # joserfc asks for it with the first key, and threads that import it side by side could meet it half made.
@@ -207,7 +208,7 @@ class Refresher:
 
     def _board(self, reason: Reason, now: float, *, force: bool) -> Course:
         """Make a flight; the caller holds `_lock`, and lets it take off outside."""
-        snapshot = self.snapshot
+        snapshot, wall = self.snapshot, self._clock.wall()
         order = Order(
             owner=uuid.uuid4(),
             reason=reason,
@@ -221,9 +222,9 @@ class Refresher:
             failures=self._failures,
             replace_stranger=now >= self._strangers.until,
             coordinated=self._coordinated,
-            wall=self._clock.wall(),
+            wall=wall,
         )
-        flight = Flight(started_at=now, forced=force)
+        flight = Flight(started_at=now, forced=force, ahead=wall - now)
         course = Course(
             self,
             flight,
@@ -317,15 +318,18 @@ class Refresher:
         self.attention.ended(ending)
         if self.snapshot is not None:
             self.attention.adopt(self.snapshot.adopted, provider_fails=ending.provider_fails)
-        self._rearm(ending.check_at)
+        self._rearm(self.attention.check_at)
 
     def _adopt(self, flight: Flight, adopted: Adopted, *, provider_fails: bool) -> KeySet | None:
         """Replace the snapshot; its keys, None where they are the same. The caller holds `_lock`."""
         before = self.snapshot
-        self.snapshot = Snapshot.after(before, adopted, self._algorithms)
-        self.attention.adopt(self.snapshot.adopted, provider_fails=provider_fails)
+        after = Snapshot.after(before, adopted, self._algorithms)
+        if after is not before:
+            ahead = min(flight.ahead, self._clock.wall() - self._clock.monotonic())
+            self.snapshot = after = replace(after, ahead=ahead)
+        self.attention.adopt(after.adopted, provider_fails=provider_fails)
         flight.adopted = True
-        return None if before is not None and before.keys is self.snapshot.keys else self.snapshot.keys
+        return None if before is not None and before.keys is after.keys else after.keys
 
     def _rearm(self, attention_at: float) -> None:
         """Say when a request has to call `attend` next; the caller holds `_lock`."""

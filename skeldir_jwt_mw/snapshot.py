@@ -44,6 +44,8 @@ class Snapshot:
     # Base64 header segments that named no key in a fetch which began after a token with them was seen.
     absent: set[bytes]
     retired: frozenset[str] = frozenset()  # key ids of earlier documents that are not in this one
+    # Seconds by which the wall clock was ahead of the monotonic one when these keys came.
+    ahead: float = float("inf")
 
     @classmethod
     def for_ever(cls, source: Source, algorithms: Sequence[str], name: str, now: float) -> Snapshot:
@@ -69,7 +71,9 @@ class Snapshot:
             refresh_at=self.adopted.refresh_at - seconds,
             expires_at=self.adopted.expires_at - seconds,
         )
-        return replace(self, adopted=adopted, expires_at=self.expires_at - seconds)
+        return replace(
+            self, adopted=adopted, expires_at=self.expires_at - seconds, ahead=self.ahead + seconds
+        )
 
     def for_algorithms(self, algorithms: Sequence[str]) -> Snapshot:
         """The same document, for tokens of other algorithms."""

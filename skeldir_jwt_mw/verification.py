@@ -114,6 +114,8 @@ class Verification:
         assert snapshot is not None
         if now >= refresher.attention_at or wall >= refresher.attention_by:
             flight = refresher.attend(now)
+            if refresher.snapshot is not snapshot:  # its clock has stood still: the keys are older, or gone
+                return self.judge(raw, errand)
             overdue = refresher.attention.is_overdue(now)
             # One budget for all who come meanwhile, or a provider that hangs would slow each of them down.
             if flight and errand is None and now < (until := flight.started_at + self._policy.wait_budget):
@@ -222,10 +224,13 @@ class Verification:
         """The latest `iat` (Unix seconds) of tokens of which these keys prove that their key is not there.
 
         A token may have been issued after the fetch of the keys began, as far as the leeway of clocks tells.
+        Where the clocks have parted since, by a wall clock that was set or by a monotonic one that stood
+        still, the earlier reading counts.
         """
         if served.refresher.static:
             return float("inf")
-        return self._wall() - (now - snapshot.adopted.fetched_at) - served.issuer.leeway
+        ahead = min(self._wall() - now, snapshot.ahead)
+        return snapshot.adopted.fetched_at + ahead - served.issuer.leeway
 
 
 def _claims_in(payload: bytes) -> Mapping[str, Any]:

@@ -60,13 +60,15 @@ class Adoption:
             return "forged"
         age = max(0.0, (row.now_us - row.fetched_us) / MICROSECONDS)
         left = min((row.expires_us - row.now_us) / MICROSECONDS, self.policy.max_stale - age)
-        trusted = order.trusted
-        if trusted is not None and trusted.is_private and reply.sent - age <= trusted.fetched_at:
+        trusted, fetched_at = order.trusted, reply.sent - age
+        if trusted is not None and trusted.is_private and fetched_at <= trusted.fetched_at:
             return "older"
+        if trusted is not None and row.generation > trusted.content.generation:
+            fetched_at = max(fetched_at, trusted.fetched_at)  # whatever the database's clock was set to since
         return Adopted(
             content=content,
             jwks=jwks,
-            fetched_at=reply.sent - age,
+            fetched_at=fetched_at,
             refresh_at=reply.received + row.refresh_left,
             expires_at=reply.sent + left,
         )

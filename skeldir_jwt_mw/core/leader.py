@@ -99,7 +99,7 @@ class Leader:
                 yield Report(event="store_failed", detail=f"new keys were not shared: {reply.value}")
                 return ending
         elif reply.value is False:
-            return (yield from self._after_lost_lease(order, row.fence, ending))
+            return (yield from self._after_lost_lease(order, ending))
         yield Report(event="refreshed", detail=order.reason)
         return ending
 
@@ -165,7 +165,7 @@ class Leader:
             yield from self._repeat(fail, lease_end, reply)
             return unrecorded
         if reply.value is None:
-            return (yield from self._after_lost_lease(order, row.fence, unrecorded))
+            return (yield from self._after_lost_lease(order, unrecorded))
         return replace(unrecorded, gate=self.schedule.gate(reply.received, reply.value, "failed"))
 
     def _repeat(
@@ -186,8 +186,12 @@ class Leader:
                 pause = min(pause * 2, REWRITE_PAUSE_MAX)
         return False
 
-    def _after_lost_lease(self, order: Order, fence: int, ending: Ending) -> Step:
-        """A write changed nothing: an earlier try of it landed, or somebody else holds the row now."""
+    def _after_lost_lease(self, order: Order, ending: Ending) -> Step:
+        """A write changed nothing: an earlier try of it landed, or somebody else holds the row now.
+
+        What landed is told by all that was written: where the row was replaced by an older one, and the
+        database's clock is slow, somebody else's publish may bear the same fence.
+        """
         reply = yield Read(
             force=order.force,
             need=order.need,
@@ -200,7 +204,7 @@ class Leader:
         if not isinstance(row, Row):
             yield Report(event="store_failed", detail="the row is gone" if row is None else str(row))
             return self.schedule.store_failed(order, reply)
-        if row.generation == fence and ending.kind == "refreshed":
+        if ending.adopted is not None and _is_in(row, ending.adopted.content):
             return ending
         if row.generation > order.have and row.generation != order.bad:
             judged = self.adoption.judge(order, row, reply)
@@ -209,6 +213,14 @@ class Leader:
                     "adopted", order, row, reply, adopted=judged, waited=True
                 )
         return self.schedule.as_the_row_says("blocked", order, row, reply)
+
+
+def _is_in(row: Row, content: Content) -> bool:
+    return (row.generation, row.fetched_us, row.payload) == (
+        content.generation,
+        content.fetched_us,
+        content.payload,
+    )
 
 
 def _conditional(order: Order) -> Conditional:
