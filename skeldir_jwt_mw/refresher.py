@@ -106,7 +106,7 @@ class Refresher:
         """Look at the row where that is due; the flight is returned to a request that should wait for it.
 
         That is the first request after a silence, so that a check was missed. Past the revocation bound it is
-        every request, until there was an answer.
+        every request, until there was an answer; a lease later they are refused.
         """
         begun: Course | None = None
         self._end_what_is_lost(now)
@@ -121,8 +121,8 @@ class Refresher:
                     return None
                 begun = self._board("scheduled", now, force=False)
                 flight = begun.flight
-            overdue = now >= self.attention.overdue_at
-            waits = self.attention.missed_a_check(now) and (overdue or not flight.awaited)
+            late = now >= self.attention.overdue_at - self._policy.lease  # as far as no leader has died
+            waits = self.attention.missed_a_check(now) and (late or not flight.awaited)
             self._rearm(now if waits else now + IN_THE_AIR)  # until somebody waits, everybody asks again
         if begun is not None:
             self._take_off(begun)

@@ -213,7 +213,8 @@ class Court:
         excused = max(world.troubled_until(kinds, pid), self._backed_off_until(), worker.disturbed_until)
         lasts = now - max(since, excused)
         if excused <= since:
-            self.measured("a new key is refused with 503", lasts)
+            if times > TRIES:
+                self.measured("a new key is refused with 503", lasts)
             if lasts > self.bounds.new_key and times > TRIES:
                 self.violation(f"503 ({reason}) for a new key for {lasts:.1f} s, in good weather")
         elif lasts > self.bounds.recovery and times > TRIES:

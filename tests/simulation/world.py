@@ -145,8 +145,9 @@ class Provider:
         self.answers += 1
         mode = self.mode
         if mode == "hangs":
-            world.trouble("provider", 0.0)
-            wait(draw(5.0, 70.0))
+            hangs = draw(5.0, 70.0)
+            world.trouble("provider", hangs)
+            wait(hangs)
             raise FetchFailed("nothing came")
         if mode in ("fails", "limits"):
             wait(draw(0.01, 0.1))

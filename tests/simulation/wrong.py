@@ -38,7 +38,7 @@ def made_wrong(wrong: Wrong) -> Iterator[None]:
     assert text.count(wrong.old) == 1, f"{wrong.name} has changed: {wrong.old!r} is not in it once"
     module, names = inspect.getmodule(function), {}  # type: ignore[var-annotated]
     text = "from __future__ import annotations\n" + text.replace(wrong.old, wrong.new)
-    exec(compile(text, wrong.name, "exec"), module.__dict__, names)
+    exec(compile(text, f"<{wrong.name}>", "exec"), module.__dict__, names)
     with patch.object(wrong.owner, wrong.name, names[wrong.name]):
         yield
 

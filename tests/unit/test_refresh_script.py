@@ -345,8 +345,16 @@ def test_a_missing_table_is_not_an_outage() -> None:
 
 
 def test_a_publish_that_changed_nothing_but_landed_earlier_is_a_success() -> None:
-    stage = Stage(row("leader"), Fetched(document=DOCUMENT), False, row(None, generation=9))
+    landed = row(None, generation=9, fetched_us=NOW_US, payload=DOCUMENT)
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), False, landed)
     assert stage.play(order()).kind == "refreshed"
+
+
+@pytest.mark.parametrize("other", [{"payload": b"another's"}, {"fetched_us": NOW_US - 1}])
+def test_what_another_published_under_the_same_fence_is_not_taken_for_ones_own(other: dict[str, Any]) -> None:
+    standing = row(None, **{"generation": 9, "fetched_us": NOW_US, "payload": DOCUMENT, **other})
+    stage = Stage(row("leader"), Fetched(document=DOCUMENT), False, standing)
+    assert stage.play(order()).kind == "blocked"
 
 
 def test_a_publish_that_lost_its_lease_is_discarded_for_what_is_in_the_row() -> None:
