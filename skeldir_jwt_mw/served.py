@@ -57,7 +57,13 @@ class Served:
         for key in found.keys:
             if key.verify(signature, signing_input):
                 key_issuer = None if key.issuer is None else compile_key_issuer(key.issuer)
-                return Binding(key=key, header=header, key_issuer=key_issuer, named=found.named)
+                return Binding(
+                    key=key,
+                    named=found.named,
+                    header=header,
+                    check_header=self.check_header,
+                    key_issuer=key_issuer,
+                )
         if found.named:
             raise InvalidToken("bad_signature")
         return Miss.UNKNOWN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ class Binding:
     key: Key
     named: bool  # by the header; else another key may have signed the next token with the same one
     header: Header
+    check_header: Callable[[Header], None]  # the rules that let the header pass
     key_issuer: IssuerTemplate | str | None  # the issuer that the key is published for, where its JWK says so
 
 

@@ -11,7 +11,7 @@ before its token is judged again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from .clock import Clock
 from .config import RefreshPolicy
@@ -46,10 +46,11 @@ def exact(raw: object) -> str | bytes:
     kind = type(raw)
     if kind is str or kind is bytes:
         return raw  # type: ignore[return-value]
-    if isinstance(raw, str):
-        return str.__str__(raw)
-    if isinstance(raw, bytes):
-        return bytes.__getitem__(raw, slice(None))
+    # By its type: `isinstance` believes the `__class__` of a lazy object.
+    if issubclass(kind, str):
+        return str.__str__(cast(str, raw))
+    if issubclass(kind, bytes):
+        return bytes.__getitem__(cast(bytes, raw), slice(None))
     raise InvalidToken("malformed", "the token is neither str nor bytes")
 
 
@@ -93,6 +94,8 @@ class Verification:
             snapshot = None
 
         binding = None if snapshot is None else snapshot.bindings.get(segment)
+        if binding is not None and binding.check_header is not served.check_header:
+            binding = None  # the issuer's rules were replaced, or a request wrote it under the old ones
         known = binding is not None and binding.key.verify(signature, signing_input)
         if binding is None or not known:
             if binding is not None and binding.named:

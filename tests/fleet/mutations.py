@@ -381,8 +381,8 @@ MUTATIONS: dict[str, Mutation] = {
         "",
     ),
     "a child believes in its parent's threads": Mutation(
-        proof=LIVENESS
-        + "test_processes.py::test_a_child_that_was_forked_in_the_midst_of_everything_verifies_a_new_key[c]",
+        proof=LIVENESS + "test_processes.py"
+        "::test_a_child_that_was_forked_in_the_midst_of_everything_verifies_a_new_key[none]",
         patches=(
             Patch(where="flight:Flight.is_lost", old="self.process != os.getpid()", new="False"),
             Patch(where="fork:renew_if_forked", old="if thing.process == here:", new="if True:"),

@@ -301,7 +301,7 @@ def test_verification_steady_state_never_waits_for_the_provider_or_the_database(
         assert max(outcome.seconds for outcome in outcomes) < 1.0
         return share([outcome.seconds for outcome in outcomes], 0.99)
 
-    ratios = []
+    ratios, hung = [], []
     scene.provider.hang()
     for seconds in (0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 2.2):
         quiet = p99(0.25)
@@ -309,7 +309,8 @@ def test_verification_steady_state_never_waits_for_the_provider_or_the_database(
         with breakable.suspended():
             disturbed = p99(seconds)
         ratios.append(disturbed / quiet)
-    assert scene.statements() > statements  # there was one that hung
+        hung.append(scene.statements() > statements)
+    assert any(hung)
     assert share(ratios, 0.5) <= 2
 
 

@@ -1,18 +1,27 @@
 """A process that is forked with a refresh in the air and every lock held by another thread.
 
-`python forked.py c` forks as a server in C does, which runs no hook of Python; `python forked.py python` with
-`os.fork`. The child verifies a token of a new key, and so does the parent afterwards.
+`python forked.py hooks` forks with the package's hooks, `python forked.py none` without, as under a server in
+C: what the interpreter and its library renew is renewed there too, or a child could hang whatever it runs.
+The child verifies a token of a new key, and so does the parent afterwards.
 """
+
+# ruff: noqa: F401  # the standard library's hooks come first, and the package's find no way to be registered
 
 from __future__ import annotations
 
-import ctypes
+import asyncio
+import concurrent.futures.thread
+import faulthandler
 import logging
 import os
+import random
 import signal
 import sys
 import threading
 import traceback
+
+if sys.argv[1] == "none":
+    del os.register_at_fork
 
 from rig import PATIENCE, Rig, locks_in_reach, token
 from scenes import hurried, leaves_nothing
@@ -20,7 +29,7 @@ from scenes import hurried, leaves_nothing
 LONGEST = 40  # seconds for the child
 
 
-def main(how: str) -> int:
+def main() -> int:
     rig = Rig(wait_budget=PATIENCE)
     rig.verifier.warm()
     rig.rotation = 1
@@ -48,8 +57,9 @@ def main(how: str) -> int:
     holder.start()
     held.wait(PATIENCE)
 
-    pid = ctypes.PyDLL(None).fork() if how == "c" else os.fork()
+    pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(LONGEST - 5, exit=True)  # in a thread of the system's
         signal.alarm(LONGEST)
         try:
             for raw in raws:
@@ -74,4 +84,4 @@ def main(how: str) -> int:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     with hurried():
-        sys.exit(main(sys.argv[1]))
+        sys.exit(main())

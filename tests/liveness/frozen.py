@@ -26,8 +26,8 @@ from skeldir_jwt_mw.sources import CallableSource
 POLICY: dict[str, Any] = {
     "jitter": 0.0,
     "wait_budget": 20.0,
-    "fetch_timeout": 0.4,
-    "lease": 0.6,
+    "fetch_timeout": 1.5,
+    "lease": 2.0,
     "floor": 0.2,
 }
 SEAL_KEYS = [b"k" * 32]

@@ -127,7 +127,7 @@ class Fleet:
     def _source(self, name: str) -> Callable[[], Any]:
         def fetch() -> Any:
             if name in self.held:
-                self.let_go.wait(PATIENCE)
+                self.let_go.wait(2 * PATIENCE)  # longer than any budget
             return {"keys": [provider().key(kid=self.kid).jwk()]}
 
         return fetch

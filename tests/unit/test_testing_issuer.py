@@ -280,19 +280,27 @@ def _runs(pid: int) -> bool:
 
 def test_the_development_issuer_prints_its_urls_and_stops_at_ctrl_c() -> None:
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "skeldir_jwt_mw.testing.issuer", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(6)]
-    jwks_url = lines[2].split()[1]
-    assert get(jwks_url)[0] == 200
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=5)
+    # What runs in the background of a shell ignores Ctrl-C, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "skeldir_jwt_mw.testing.issuer", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(6)]
+        jwks_url = lines[2].split()[1]
+        assert get(jwks_url)[0] == 200
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, errors) == (0, "")
 
 

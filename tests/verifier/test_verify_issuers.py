@@ -235,6 +235,47 @@ def test_an_issuer_whose_algorithms_change_keeps_its_document(
     assert idp.fetches == fetches
 
 
+@pytest.mark.parametrize("token_cache", [0, 100])
+def test_header_rules_that_are_narrowed_hold_for_headers_that_were_accepted_before(
+    idp: LoopbackIssuer, make: MakeVerifier, token_cache: int, ask: Ask
+) -> None:
+    verifier = make(issuer_of(idp, ignored_headers=("x5c",)), token_cache=token_cache)
+    plain, with_chain = idp.token(), idp.token(header={"x5c": ["MIIB"]})
+    for token in (plain, with_chain) * 2:
+        ask(verifier, token)
+    verifier.set_issuers([issuer_of(idp)])
+    ask(verifier, plain)
+    assert refusal(verifier, with_chain) == "unsupported_header"
+    verifier.set_issuers([issuer_of(idp, token_types=("JWT",))])
+    assert refusal(verifier, plain) == "wrong_type"
+    ask(verifier, idp.token(header={"typ": "JWT"}))
+    verifier.set_issuers([issuer_of(idp)])
+    assert ask(verifier, plain).subject == "user-1"
+
+
+class Pretender:
+    """What a lazy object is: nothing of the class that it names."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+
+    @property
+    def __class__(self) -> Any:
+        return self.kind
+
+
+@pytest.mark.parametrize("kind", [str, bytes])
+@pytest.mark.parametrize("token_cache", [0, 100])
+def test_an_object_that_pretends_to_be_a_token_is_refused(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask, kind: type, token_cache: int
+) -> None:
+    verifier = make(issuer_of(idp), token_cache=token_cache)
+    ask(verifier, idp.token())
+    with pytest.raises(InvalidToken) as caught:
+        ask(verifier, Pretender(kind))  # type: ignore[arg-type]
+    assert caught.value.code == "malformed"
+
+
 def test_issuers_that_cannot_be_taken_change_nothing(idp: LoopbackIssuer, make: MakeVerifier) -> None:
     verifier = make(issuer_of(idp, algorithms=("ES256",)))
     token = idp.token()
