@@ -231,9 +231,9 @@ class Life:
                     "backoff": {"backoff_until": far, "backoff_set_at": set_at},
                     "next": {"next_refresh_at": far},
                 }[until]
-                left = min(
-                    (far - now) / 1e6, {"lease": 60.0, "floor": 60.0, "backoff": 3700.0}.get(until, 0.0)
-                )
+                ahead = (far - now) / 1e6
+                horizon = {"lease": 60.0, "floor": 60.0, "backoff": 3700.0}.get(until, 0.0)
+                left = ahead if ahead <= horizon else 0.0  # what is beyond it does not count at all
                 world.trouble("row", left)
                 return replace(row, **changes)  # type: ignore[arg-type]
             case _:
