@@ -7,6 +7,7 @@ import inspect
 import re
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from types import ModuleType
 from typing import Any
 
@@ -437,4 +438,5 @@ def test_a_pooler_without_a_free_connection_is_named(postgres_dsn: str, pg_dsn: 
             other.execute("SELECT 1")  # its transaction has the only one
             with pytest.raises(StoreUnavailable, match=r"in time .*pooler"):
                 PostgresStore(pooled).open(0.5).peek(KEY)
-        assert not PostgresStore(pooled).open(5.0).peek(KEY).running
+        with closing(PostgresStore(pooled).open(5.0)) as session:
+            assert not session.peek(KEY).running
