@@ -26,7 +26,7 @@ from skeldir_jwt_mw.asgi import JWTMiddleware
 SERVERS = [Uvicorn]
 if find_spec("fastapi") is not None:
     SERVERS.append(import_module("fastapi_adapter").UvicornFastAPI)
-if find_spec("channels") is not None:
+if find_spec("django") is not None:  # which Channels needs
     SERVERS += import_module("channels_adapter").SERVERS
 
 
