@@ -28,7 +28,7 @@ INVALID_TOKEN_MESSAGES = {
     "bad_tenant": "the tenant claim is missing or not well-formed",
     "sender_constrained": "the token is bound to its sender and cannot be used as a bearer token",
     "unknown_kid": "no key of the issuer's current key set answers to the token's key id",
-    "ambiguous_key": "the token names no key and too many keys could have signed it",
+    "ambiguous_key": "the token does not say which of several keys has signed it",
     "unusable_key": "the issuer publishes the key that the token names, but not in a usable form",
     "algorithm_mismatch": "the key that the token names is not for the token's algorithm",
     "bad_signature": "the signature does not verify",

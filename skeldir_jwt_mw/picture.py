@@ -77,6 +77,7 @@ class Picture:
             "ready": self.trouble is None,
             "trouble": self.trouble,
             "kids": list(self.keys.kids) if self.keys is not None else [],
+            "rejected_keys": self.keys.left_out if self.keys is not None else [],
             "generation": row.generation if row else 0,
             "age": max(0.0, self.at - adopted.fetched_at) if adopted else None,
             "next_refresh": row.refresh_left if row else None,

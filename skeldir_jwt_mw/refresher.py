@@ -22,7 +22,6 @@ from .attention import IN_THE_AIR, Attention, Strangers
 from .clock import Clock
 from .config import RefreshPolicy
 from .core.effects import Report
-from .core.keys import KeySet
 from .core.order import OPEN_GATE, Adopted, Ending, Gate, Order, Reason, Use
 from .core.refresh import Refresh
 from .core.schedule import Schedule
@@ -93,6 +92,7 @@ class Refresher:
         self._reports = Reports(name)
         if self.static:
             self._load_static()
+            self._reports.look_at(self.snapshot)
         renewed_after_fork(self)
 
     # -- asked by requests -----------------------------------------------------------------------------
@@ -177,6 +177,7 @@ class Refresher:
                 self._algorithms = tuple(algorithms)
                 if self.snapshot is not None:
                     self.snapshot = self.snapshot.for_algorithms(self._algorithms)
+        self._reports.look_at(self.snapshot)
 
     def stop(self) -> None:
         """Start no more refreshes; the one in the air ends early and gives the fleet's lease back."""
@@ -273,27 +274,26 @@ class Refresher:
 
     def settle(self, flight: Flight, ending: Ending) -> None:
         """Put an ending to use and wake its waiters; the second ending of a flight changes nothing."""
-        keys: KeySet | None = None
         try:
             with self._lock:
                 first, flight.settled = not flight.settled, True
                 if self._flight is flight:
                     self._flight = None
                 if ending.adopted is not None:  # a lost flight, too, may find its way home
-                    keys = self._adopt(flight, ending.adopted, provider_fails=ending.provider_fails)
+                    self._adopt(flight, ending.adopted, provider_fails=ending.provider_fails)
                 if first:
                     self._apply(ending)
         finally:
             flight.land(ending)  # outside the lock: this wakes everybody who waits
         if first and ending.adopted is not None:
-            self._reports.adopted(keys)
+            self._reports.adopted(self.snapshot)
 
     def use(self, flight: Flight, use: Use) -> None:
         """Put keys to use whose refresh goes on."""
         with self._lock:
-            keys = self._adopt(flight, use.adopted, provider_fails=use.provider_fails)
+            self._adopt(flight, use.adopted, provider_fails=use.provider_fails)
             self._rearm(self._clock.monotonic() + IN_THE_AIR)
-        self._reports.adopted(keys)
+        self._reports.adopted(self.snapshot)
 
     def break_off(self, flight: Flight, error: str, where: str) -> None:
         """End a flight that a bug has broken off, and tell of it."""
@@ -320,8 +320,8 @@ class Refresher:
             self.attention.adopt(self.snapshot.adopted, provider_fails=ending.provider_fails)
         self._rearm(self.attention.check_at)
 
-    def _adopt(self, flight: Flight, adopted: Adopted, *, provider_fails: bool) -> KeySet | None:
-        """Replace the snapshot; its keys, None where they are the same. The caller holds `_lock`."""
+    def _adopt(self, flight: Flight, adopted: Adopted, *, provider_fails: bool) -> None:
+        """Replace the snapshot; the caller holds `_lock`."""
         before = self.snapshot
         after = Snapshot.after(before, adopted, self._algorithms)
         if after is not before:
@@ -329,7 +329,6 @@ class Refresher:
             self.snapshot = after = replace(after, ahead=ahead)
         self.attention.adopt(after.adopted, provider_fails=provider_fails)
         flight.adopted = True
-        return None if before is not None and before.keys is after.keys else after.keys
 
     def _rearm(self, attention_at: float) -> None:
         """Say when a request has to call `attend` next; the caller holds `_lock`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .core.effects import StoreContended, StoreUnavailable
-from .errors import ConfigurationError, JWTError, KeysUnavailable
+from .errors import ConfigurationError, InvalidToken, JWTError, KeysUnavailable
 from .picture import KeysAway
 from .printable import printable
 
@@ -55,6 +55,8 @@ def _exit_of(error: Exception) -> tuple[int, str]:
             return UNAVAILABLE, f"no keys without a fetch, and this only reads: {error}"
         case KeysUnavailable():
             return UNAVAILABLE, f"{error}; try again in {error.retry_after:.0f} s"
+        case InvalidToken(hint=str(hint)):
+            return REFUSED, f"{error.code}: {error} ({hint})"
         case JWTError():
             return REFUSED, f"{error.code}: {error}"
         case _:  # of `migrate`, which asks the database itself

@@ -7,13 +7,19 @@ import logging
 from collections.abc import Callable
 
 from .core.effects import Report
-from .core.keys import KeySet
+from .core.jwk import OTHER_USE
+from .core.keys import KeySet, RejectedKey
+from .snapshot import Snapshot
+
+MAX_NAMED = 8  # keys in one line of the log
+MAX_KEY_ID = 64  # characters of a key id there
+MAX_SETS = 64  # of keys that were told of, remembered
 
 logger = logging.getLogger("skeldir_jwt_mw")
 
 
 class Reports:
-    """Tells of one issuer; `last_error` is the latest reason why it has no newer keys, None after a success.
+    """Tells of one issuer.
 
     Called outside of every lock: a handler of the log may block, raise, or ask the verifier for its status.
     """
@@ -21,7 +27,16 @@ class Reports:
     def __init__(self, name: str) -> None:
         self._name = name
         self._told: set[str] = set()  # what was told once
-        self.last_error: str | None = None  # written by whoever tells, read by anyone
+        self._told_sets: set[frozenset[tuple[str | None, str]]] = set()  # of keys that were left out
+        self._keys: KeySet | None = None  # the latest that was looked at
+        # Both written by whoever tells, read by anyone.
+        self._failure: str | None = None
+        self._unfit: str | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        """Why there are no newer keys, or none that fits; None after a success."""
+        return self._failure or self._unfit
 
     def tell(self, report: Report) -> None:
         """Log what a script reports."""
@@ -32,7 +47,7 @@ class Reports:
             case "forged_row":
                 _say(logger.warning, "the shared row of %s was tampered with: %s", name, detail)
             case "stranger_row":
-                self.last_error = f"the shared row is {detail}"
+                self._failure = f"the shared row is {detail}"
                 self._tell_once(
                     "stranger",
                     "the shared row of %s is not ours: %s (two services? give each a namespace)",
@@ -41,20 +56,43 @@ class Reports:
             case "private_key":
                 self._tell_once("private", "about the keys of %s: %s; tell the provider", detail)
             case "fetch_failed":
-                self.last_error = detail
+                self._failure = detail
                 _say(logger.warning, "fetching the keys of %s failed: %s", name, detail)
             case "store_failed":
-                self.last_error = detail
+                self._failure = detail
                 _say(logger.warning, "the store of %s gave no answer: %s", name, detail)
             case "failed_here":
-                self.last_error = detail
+                self._failure = detail
                 _say(logger.error, "the keys of %s could not be fetched from here: %s", name, detail)
 
-    def adopted(self, keys: KeySet | None) -> None:
-        """A refresh brought keys, None where they are the same as before."""
-        self.last_error = None
-        if keys is not None and len(keys) == 0:
+    def adopted(self, snapshot: Snapshot | None) -> None:
+        """A refresh brought keys, or those at hand are still the latest."""
+        self._failure = None
+        self.look_at(snapshot)
+
+    def look_at(self, snapshot: Snapshot | None) -> None:
+        """Tell what is wrong with the keys that are in use; nothing where they were looked at before."""
+        if snapshot is None or snapshot.keys is self._keys:
+            return
+        self._keys = keys = snapshot.keys
+        self._unfit = None if len(keys) else "no key is for one of the configured algorithms"
+        if self._unfit:
             _say(logger.error, "no key of %s fits the algorithms that it is configured for", self._name)
+        self._tell_of(keys.rejected)
+
+    def _tell_of(self, rejected: tuple[RejectedKey, ...]) -> None:
+        """Name keys that were left out: once for each set of them, and loudly unless all have another use."""
+        this = frozenset((key.kid, key.reason) for key in rejected)
+        if not this or this in self._told_sets:
+            return
+        if len(self._told_sets) == MAX_SETS:  # whoever publishes ever other ones is told of once per refresh
+            self._told_sets.clear()
+        self._told_sets.add(this)
+        named = [_named(key) for key in rejected[:MAX_NAMED]]
+        if more := len(rejected) - len(named):
+            named.append(f"and {more} more")
+        say = logger.info if all(key.reason == OTHER_USE for key in rejected) else logger.warning
+        _say(say, "left out of the keys of %s: %s", self._name, ", ".join(named))
 
     def lost(self) -> None:
         """A refresh will not come to an end."""
@@ -72,6 +110,13 @@ class Reports:
         if what not in self._told:
             self._told.add(what)
             _say(logger.warning, text, self._name, detail)
+
+
+def _named(key: RejectedKey) -> str:
+    """Quoted and cut: a provider that makes up key ids adds neither lines nor words of its own."""
+    if key.kid is None:
+        return f"key {key.index + 1} ({key.reason})"
+    return f"{key.kid[:MAX_KEY_ID]!r}{'…' if len(key.kid) > MAX_KEY_ID else ''} ({key.reason})"
 
 
 def _say(say: Callable[..., None], text: str, *arguments: object) -> None:

@@ -49,7 +49,7 @@ class Served:
         A token that names its key was signed by that one or is refused; one that names none was signed by any
         of the few that fit it. Raises `InvalidToken`.
         """
-        found = snapshot.keys.find(header.kid, header.algorithm, header.certificate)
+        found = snapshot.keys.find(header.kid, header.algorithm, header.certificates)
         if isinstance(found, Miss):
             if found is Miss.AMBIGUOUS:
                 raise InvalidToken("ambiguous_key")

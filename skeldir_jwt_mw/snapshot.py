@@ -128,6 +128,7 @@ def described(snapshot: Snapshot | None, now: float) -> dict[str, Any]:
     """What an operator is shown of a snapshot, in plain values; durations in seconds."""
     return {
         "kids": list(snapshot.keys.kids) if snapshot else [],
+        "rejected_keys": snapshot.keys.left_out if snapshot else [],
         "generation": snapshot.generation if snapshot else 0,
         "age": max(0.0, now - snapshot.adopted.fetched_at) if snapshot else None,
         "next_refresh": seconds_left(snapshot.adopted.refresh_at, now) if snapshot else None,

@@ -208,7 +208,7 @@ class Verification:
         if len(latest.keys) == 0:
             raise KeysUnavailable("no_fitting_key", answer.closed_for(now))
         if miss is not Miss.UNKNOWN:
-            raise latest.keys.refusal(header.kid, miss)
+            raise latest.keys.refusal(header, miss)
         segment = parts[1]
         if last_word is not None:
             latest.note_absent(segment)

@@ -32,6 +32,7 @@ __all__ = [
     "parse_header",
     "parse_object",
     "split",
+    "thumbprints_in",
 ]
 
 MAX_HEADER_BYTES = 2048  # decoded
@@ -181,7 +182,7 @@ class Header(NamedTuple):
     algorithm: str
     kid: str | None
     token_type: str | None  # `typ`, in lower case and without "application/"
-    certificate: str | None  # `x5t#S256`, else `x5t`: a thumbprint of the key's certificate
+    certificates: tuple[str, ...]  # `x5t#S256` and `x5t` of a token without `kid`: its key's certificate
     members: Mapping[str, Any]
 
 
@@ -246,15 +247,18 @@ def parse_header(segment: bytes, max_bytes: int = MAX_HEADER_BYTES) -> Header:
     if not _CHANGES_READING.isdisjoint(members) or (cty and _media_type(cty) == "jwt"):
         raise InvalidToken("unsupported_header")
     token_type = _media_type(typ) if "typ" in members else None
-    return Header(algorithm, members.get("kid"), token_type, _certificate(members), MappingProxyType(members))
+    kid = members.get("kid")
+    certificates = thumbprints_in(members) if kid is None else ()  # what has a kid need not pay for more
+    return Header(algorithm, kid, token_type, certificates, MappingProxyType(members))
 
 
-def _certificate(members: Mapping[str, Any]) -> str | None:
-    """The thumbprint of the certificate that a header names; one of another type names none."""
-    for name in ("x5t#S256", "x5t"):
-        if isinstance(thumbprint := members.get(name), str):
-            return thumbprint
-    return None
+def thumbprints_in(members: Mapping[str, Any]) -> tuple[str, ...]:
+    """The certificate thumbprints that a header or a JWK holds; one that is no text or empty names nothing.
+
+    RFC 7515 §4.1.7, §4.1.8; RFC 7517 §4.8, §4.9.
+    """
+    given = (members.get("x5t#S256"), members.get("x5t"))
+    return tuple(one for one in given if isinstance(one, str) and one)
 
 
 def compile_header_check(issuer: HeaderRules) -> Callable[[Header], None]:

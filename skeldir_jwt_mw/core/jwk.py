@@ -7,6 +7,7 @@ modulus, and raise errors of many kinds for the rest.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from skeldir_jwt_mw.errors import InvalidToken
 
-from .compact import decode_segment, is_key_id
+from .compact import decode_segment, is_key_id, thumbprints_in
 from .signature import PublicKey, canonical_algorithm
 
 PRIVATE_MEMBERS: Final = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
@@ -76,6 +77,10 @@ _ORDER_8_Y: Final = int.from_bytes(
 _LOW_ORDER_Y: Final = frozenset({0, 1, _P25519 - 1, _ORDER_8_Y, _P25519 - _ORDER_8_Y})
 
 
+OTHER_USE: Final = "use is not sig"
+"""Why a key is left out that may be as good as any, but not for tokens."""
+
+
 class UnusableKey(ValueError):
     """A JWK that no token is verified with; the text is fixed and holds nothing of the key."""
 
@@ -89,9 +94,7 @@ class PublicJWK:
     issuer: str | None  # the `issuer` member, which Entra uses
     algorithms: tuple[str, ...]
     thumbprint: str  # RFC 7638, SHA-256
-    certificates: tuple[
-        str, ...
-    ]  # thumbprints of its certificate, by SHA-256 and by SHA-1 (`x5t#S256`, `x5t`)
+    certificates: tuple[str, ...]  # thumbprints of its certificate, by SHA-256 and by SHA-1
     public_key: PublicKey
 
 
@@ -133,25 +136,32 @@ def import_jwk(jwk: Mapping[str, Any], index: int) -> PublicJWK:
         issuer=jwk.get("issuer"),
         algorithms=algorithms,
         thumbprint=thumbprint,
-        certificates=_certificates(jwk),
+        certificates=certificates_of(jwk),
         public_key=public_key,
     )
 
 
-def _certificates(jwk: Mapping[str, Any]) -> tuple[str, ...]:
-    """The thumbprints that a token may name the key by: the JWK's own, else of its first certificate.
+def certificates_of(jwk: Mapping[str, Any]) -> tuple[str, ...]:
+    """The thumbprints that a token may name the key by: the JWK's own, and what its `x5c` has in their place.
 
     RFC 7517 §4.7 to §4.9. The certificate itself is not judged: it says which key is meant, and nothing else.
+    The JWK need not be a good one.
     """
-    given = tuple(jwk[name] for name in ("x5t#S256", "x5t") if name in jwk)
-    if given or not jwk.get("x5c"):
-        return given
-    try:
-        certificate = base64.b64decode(jwk["x5c"][0], validate=True)
-    except ValueError:  # no base64; a key is not worth less for that
-        return ()
-    digests = (hashlib.sha256(certificate), hashlib.sha1(certificate, usedforsecurity=False))
-    return tuple(base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() for digest in digests)
+    thumbprints: dict[str, Any] = {}
+    chain = jwk.get("x5c")
+    if isinstance(chain, list) and chain and isinstance(chain[0], str):
+        with contextlib.suppress(ValueError):  # no base64; a key is not worth less for that
+            certificate = base64.b64decode(chain[0], validate=True)
+            sha1 = hashlib.sha1(certificate, usedforsecurity=False)
+            thumbprints = {
+                "x5t#S256": _text_of(hashlib.sha256(certificate).digest()),
+                "x5t": _text_of(sha1.digest()),
+            }
+    return thumbprints_in(thumbprints | {name: value for name, value in jwk.items() if value})
+
+
+def _text_of(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
 def has_private_members(jwk: Mapping[str, Any]) -> bool:
@@ -175,7 +185,7 @@ def _judge_members(jwk: Mapping[str, Any]) -> None:
     if "kid" in jwk and not is_key_id(jwk["kid"]):
         raise UnusableKey("a malformed kid")
     if jwk.get("use", "sig") != "sig":
-        raise UnusableKey("use is not sig")
+        raise UnusableKey(OTHER_USE)
     operations = jwk.get("key_ops")
     if operations is None:
         return
@@ -218,8 +228,7 @@ def _import_rsa(jwk: Mapping[str, Any]) -> tuple[str, PublicKey]:
         raise UnusableKey("an RSA exponent that is even or out of range")
     if n % 2 == 0 or is_roca_modulus(n):
         raise UnusableKey("a weak RSA modulus")
-    canonical = (base64.urlsafe_b64encode(octets).rstrip(b"=").decode() for octets in (modulus, exponent))
-    return _import(RSAKey, dict(zip(("kty", "n", "e"), ("RSA", *canonical), strict=True)))
+    return _import(RSAKey, {"kty": "RSA", "n": _text_of(modulus), "e": _text_of(exponent)})
 
 
 def is_roca_modulus(n: int) -> bool:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from skeldir_jwt_mw.errors import InvalidToken
 
-from .compact import is_key_id
-from .jwk import PublicJWK, UnusableKey, has_private_members, import_jwk
+from .compact import Header, is_key_id
+from .jwk import PublicJWK, UnusableKey, certificates_of, has_private_members, import_jwk
 from .signature import SUPPORTED_ALGORITHMS, Verify, bind, canonical_algorithm
 from .strict_json import MalformedJSON, parse_object
 
@@ -27,18 +27,19 @@ TWIN = "two different keys with one kid and algorithm"
 
 
 class UnusableDocument(ValueError):
-    """A JWKS document without a key to verify with; the text is fixed and holds nothing of the document."""
+    """A JWKS document without a key to verify with; the text is put together of fixed ones alone."""
 
 
-MAX_TRIED = 4  # keys for a token that names none
+MAX_TRIED = 4  # keys for a token that does not name one alone
+MAX_REASONS = 3  # told of a document without a usable key
 
 
 class Miss(Enum):
     """Why a key set has no key for a token; newer keys might, but for the second."""
 
     UNKNOWN = "unknown"  # nothing answers to the kid, the certificate, or the algorithm without either
-    AMBIGUOUS = "ambiguous"  # the token names no key, and more fit it than are tried
-    MISMATCH = "mismatch"  # the document has the kid, but no usable key of it for the algorithm
+    AMBIGUOUS = "ambiguous"  # the token names no key, and more fit it than are tried; or it names two
+    MISMATCH = "mismatch"  # the document has the key that is named, but not usable, or not for the algorithm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class RejectedKey:
     index: int  # its place in the document
     kid: str | None
     reason: str  # a fixed text
+    algorithm: str | None = None  # where it was found good for one, before it was left out
+    certificates: tuple[str, ...] = ()  # thumbprints of its certificate
 
 
 class Found(NamedTuple):
@@ -76,13 +79,13 @@ class KeySet:
     rejected: tuple[RejectedKey, ...]  # for the operator
     digest: bytes  # SHA-256 of the document
     _index: Mapping[tuple[str, str], Found]
-    _by_certificate: Mapping[tuple[str, str], Found]
+    _by_certificate: Mapping[str, tuple[Key, ...]]  # by thumbprint, for whatever algorithm
     _unnamed: Mapping[str, Found | Miss]  # by algorithm
     _uncertified: Mapping[str, Found | Miss]  # the same, of keys without a certificate
     _known: frozenset[str]  # every kid in the document, usable or not
 
-    def find(self, kid: str | None, algorithm: str, certificate: str | None = None) -> Found | Miss:
-        """The keys that answer to a token's `kid`, `alg` and certificate thumbprint (R11, R15, R23).
+    def find(self, kid: str | None, algorithm: str, certificates: Sequence[str] = ()) -> Found | Miss:
+        """The keys that answer to a token's `kid`, `alg` and certificate thumbprints (R11, R15, R23).
 
         The first of kid and certificate that the token has names its key (RFC 7515 §4.1.4, §4.1.7, §4.1.8). A
         token that names none may be signed by any key of its algorithm, of which a few are tried.
@@ -92,17 +95,45 @@ class KeySet:
             if found is not None:
                 return found
             return Miss.MISMATCH if kid in self._known else Miss.UNKNOWN
-        if certificate is not None:
-            found = self._by_certificate.get((certificate, algorithm))
-            return self._uncertified.get(algorithm, Miss.UNKNOWN) if found is None else found
+        if certificates:
+            return self._of_certificate(certificates, algorithm)
         return self._unnamed.get(algorithm, Miss.UNKNOWN)
 
-    def refusal(self, kid: str | None, miss: Miss) -> InvalidToken:
+    def _of_certificate(self, certificates: Sequence[str], algorithm: str) -> Found | Miss:
+        """The keys that the thumbprints name; one that names no usable key has no say.
+
+        A token whose thumbprints name different keys does not tell which of them has signed it: that is as
+        ambiguous as none at all, and no reason to fetch.
+        """
+        listed = [keys for one in certificates if (keys := self._by_certificate.get(one))]
+        if listed:
+            named = [key for key in listed[0] if key in listed[-1]]
+            fitting = tuple(key for key in named if algorithm in _names(key))
+            if not named or len(fitting) > MAX_TRIED:
+                return Miss.AMBIGUOUS
+            return Found(fitting, named=len(fitting) == 1) if fitting else Miss.MISMATCH
+        left_out = any(not set(certificates).isdisjoint(key.certificates) for key in self.rejected)
+        return self._uncertified.get(algorithm, Miss.MISMATCH if left_out else Miss.UNKNOWN)
+
+    def refusal(self, header: Header, miss: Miss) -> InvalidToken:
         """Why a token is refused whose key no refresh has brought."""
-        reason = next((key.reason for key in self.rejected if kid is not None and key.kid == kid), None)
-        if miss is Miss.MISMATCH and reason is not None and kid not in self.kids:
-            return InvalidToken("unusable_key", f"the key was left out: {reason}")
-        return InvalidToken("algorithm_mismatch" if miss is Miss.MISMATCH else "unknown_kid")
+        if miss is not Miss.MISMATCH:
+            return InvalidToken("unknown_kid")
+        by_kid = header.kid is not None
+        names = {header.kid} if by_kid else set(header.certificates)
+        # Where a usable key goes by the name too, another is meant only if it is for the same algorithm.
+        shared = not names.isdisjoint(self.kids if by_kid else self._by_certificate)
+        algorithm = canonical_algorithm(header.algorithm)
+        for key in self.rejected:
+            own_names = (key.kid,) if by_kid else key.certificates
+            if not names.isdisjoint(own_names) and (key.algorithm == algorithm or not shared):
+                return InvalidToken("unusable_key", f"the key was left out: {key.reason}")
+        return InvalidToken("algorithm_mismatch")
+
+    @property
+    def left_out(self) -> list[dict[str, str | None]]:
+        """The id of each key that was left out, and why, in plain values for the operator."""
+        return [{"kid": key.kid, "reason": key.reason} for key in self.rejected]
 
     @property
     def kids(self) -> tuple[str, ...]:
@@ -140,14 +171,14 @@ class ImportedJWKS:
             rivals = listed.setdefault((jwk.kid, algorithm), [])
             if not any(_same(jwk, rival) for rival in rivals):
                 rivals.append(jwk)
-        signers: list[tuple[PublicJWK, Key]] = []
+        keys: list[Key] = []
         rejected = list(self.rejected)
         for (kid, algorithm), rivals in listed.items():
             if kid is not None and len(rivals) > 1:
-                rejected += (RejectedKey(index=jwk.index, kid=kid, reason=TWIN) for jwk in rivals)
+                rejected += (_twin(jwk, algorithm) for jwk in rivals)
             else:
-                signers += ((jwk, _key(jwk, algorithm)) for jwk in rivals)
-        keys = [key for _, key in signers]
+                keys += (_key(jwk, algorithm) for jwk in rivals)
+        certified = {(jwk.thumbprint, jwk.issuer) for jwk in self.keys if jwk.certificates}
         return KeySet(
             keys=tuple(keys),
             rejected=tuple(sorted(rejected, key=lambda key: key.index)),
@@ -155,16 +186,23 @@ class ImportedJWKS:
             _index={
                 (key.kid, name): _named(key) for key in keys if key.kid is not None for name in _names(key)
             },
-            _by_certificate={
-                (certificate, name): _named(key)
-                for jwk, key in reversed(signers)
-                for certificate in jwk.certificates
-                for name in _names(key)
-            },
+            _by_certificate=self._by_certificate(keys),
             _unnamed=_unnamed(keys),
-            _uncertified=_unnamed([key for jwk, key in signers if not jwk.certificates]),
+            _uncertified=_unnamed([key for key in keys if (key.thumbprint, key.issuer) not in certified]),
             _known=self.known,
         )
+
+    def _by_certificate(self, keys: Sequence[Key]) -> Mapping[str, tuple[Key, ...]]:
+        """The keys that a thumbprint names; one that several JWKs list goes by the thumbprints of them all."""
+        listed: dict[tuple[str, str | None], dict[str, Key]] = {}  # by algorithm, each key once
+        for key in keys:
+            listed.setdefault((key.thumbprint, key.issuer), {}).setdefault(key.algorithm, key)
+        found: dict[str, dict[Key, None]] = {}
+        for jwk in self.keys:
+            named = dict.fromkeys(listed.get((jwk.thumbprint, jwk.issuer), {}).values())
+            for certificate in jwk.certificates:
+                found.setdefault(certificate, {}).update(named)
+        return {certificate: tuple(named) for certificate, named in found.items()}
 
 
 def import_jwks(document: bytes) -> ImportedJWKS:
@@ -189,7 +227,14 @@ def import_jwks(document: bytes) -> ImportedJWKS:
             keys.append(import_jwk(jwk, index))
         except UnusableKey as error:
             kid = jwk.get("kid") if isinstance(jwk, dict) else None
-            rejected.append(RejectedKey(index=index, kid=kid if is_key_id(kid) else None, reason=str(error)))
+            rejected.append(
+                RejectedKey(
+                    index=index,
+                    kid=kid if is_key_id(kid) else None,
+                    reason=str(error),
+                    certificates=certificates_of(jwk) if isinstance(jwk, dict) else (),
+                )
+            )
     objects = [jwk for jwk in listed if isinstance(jwk, dict)]
     imported = ImportedJWKS(
         keys=tuple(keys),
@@ -200,12 +245,20 @@ def import_jwks(document: bytes) -> ImportedJWKS:
     )
     # An all-unusable set must never replace a good one, so it is a failed refresh (R53).
     if not any(len(imported.for_algorithms((name,))) for name in SUPPORTED_ALGORITHMS):
-        raise UnusableDocument("the key set has no usable key")
+        reasons = dict.fromkeys(key.reason for key in imported.for_algorithms(SUPPORTED_ALGORITHMS).rejected)
+        why = "; ".join(list(reasons)[:MAX_REASONS])
+        raise UnusableDocument("the key set has no usable key" + (why and f": {why}"))
     return imported
 
 
 def _same(one: PublicJWK, other: PublicJWK) -> bool:
     return one.thumbprint == other.thumbprint and one.issuer == other.issuer
+
+
+def _twin(jwk: PublicJWK, algorithm: str) -> RejectedKey:
+    return RejectedKey(
+        index=jwk.index, kid=jwk.kid, reason=TWIN, algorithm=algorithm, certificates=jwk.certificates
+    )
 
 
 def _key(jwk: PublicJWK, algorithm: str) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from django.db.models import Case, F, QuerySet, When
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
-from skeldir_jwt_mw.core.keys import UnusableDocument, import_jwks
+from skeldir_jwt_mw.core.keys import KeySet, UnusableDocument, import_jwks
 from skeldir_jwt_mw.core.signature import SUPPORTED_ALGORITHMS
 from skeldir_jwt_mw.printable import printable
 from skeldir_jwt_mw.report import EXPECTED, exit_of
@@ -38,8 +39,20 @@ TIMES = {
 }
 UNREAD = ("seal", "claimed_at", "floor_set_at", "backoff_set_at")
 WAITS = ("lease", "floor", "backoff")
+KEYS = ("kids", "left_out", "generation", "age", "expires")
 REFRESHES = ("next_refresh", "reason", "last_failure", "consecutive_failures", *WAITS)
 EVIDENCE = ("fetch_attempt_count", "refresh_event_count", "failure_event_count", "abandoned_count")
+
+
+def _of_keys(row: Any, texts: Callable[[KeySet], Iterable[str]]) -> str:
+    """What there is to say of the keys in a row."""
+    if row.payload is None:
+        return NEVER
+    try:
+        keys = import_jwks(bytes(row.payload)).for_algorithms(SUPPORTED_ALGORITHMS)
+    except UnusableDocument:
+        return "(not to be read)"
+    return ", ".join(map(printable, texts(keys))) or NEVER
 
 
 @admin.register(CachedKeySet)
@@ -54,21 +67,11 @@ class CachedKeySetAdmin(Admin):
     actions = ("refresh_now",)
     fieldsets = (
         (None, {"fields": ("issuer", "key")}),
-        ("Keys", {"fields": ("kids", "generation", "age", "expires")}),
+        ("Keys", {"fields": KEYS}),
         ("Refreshes", {"fields": REFRESHES}),
         ("Evidence", {"fields": EVIDENCE}),
     )
-    readonly_fields = (
-        "issuer",
-        "key",
-        "kids",
-        "age",
-        "expires",
-        "next_refresh",
-        "reason",
-        "last_failure",
-        *WAITS,
-    )
+    readonly_fields = ("issuer", "key", *KEYS, *REFRESHES)
 
     # -- who may --------------------------------------------------------------------------------------
 
@@ -109,13 +112,12 @@ class CachedKeySetAdmin(Admin):
     @admin.display(description="key ids")
     def kids(self, row: Any) -> str:
         """The ids of the keys that tokens may be verified with."""
-        if row.payload is None:
-            return NEVER
-        try:
-            found = import_jwks(bytes(row.payload)).for_algorithms(SUPPORTED_ALGORITHMS)
-        except UnusableDocument:
-            return "(not to be read)"
-        return ", ".join(map(printable, found.kids)) or NEVER
+        return _of_keys(row, lambda keys: keys.kids)
+
+    @admin.display(description="keys left out")
+    def left_out(self, row: Any) -> str:
+        """The ids of those that no token is verified with, and why."""
+        return _of_keys(row, lambda keys: [f"{key.kid or NEVER} ({key.reason})" for key in keys.rejected])
 
     @admin.display(description="last error")
     def last_failure(self, row: Any) -> str:

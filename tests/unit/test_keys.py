@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
 from joserfc.jwk import thumbprint
 from signing import ALGORITHMS, CURVES, b64u, b64u_integer, private_key, public_jwk, sign, the_key
 
+from skeldir_jwt_mw.core.compact import parse_header
 from skeldir_jwt_mw.core.jwk import is_roca_modulus
 from skeldir_jwt_mw.core.keys import (
+    TWIN,
     Found,
     ImportedJWKS,
     Key,
@@ -578,21 +580,180 @@ def test_r15_a_token_without_kid_is_tried_with_the_fitting_keys_in_their_order_i
     assert many.find(None, "ES256") is Miss.AMBIGUOUS
 
 
+def kids_of(found: Found | Miss) -> list[str | None] | Miss:
+    """The kids of the keys that are tried, or why there are none."""
+    return found if isinstance(found, Miss) else [key.kid for key in found.keys]
+
+
 def test_a_certificate_names_its_key_and_an_unknown_one_a_key_without() -> None:
     keys = keys_of(
         {**good("ES256", 0, kid="a"), "x5t": "one"},
         {**good("ES256", 1, kid="b"), "x5t#S256": "two", "x5t": "three"},
     )
     for certificate, kid in (("one", "a"), ("two", "b"), ("three", "b")):
-        found = the_key(keys.find(None, "ES256", certificate))
-        assert isinstance(found, Key)
-        assert found.kid == kid
-    assert keys.find(None, "ES256", "four") is Miss.UNKNOWN
-    assert keys.find(None, "RS256", "one") is Miss.UNKNOWN
+        found = keys.find(None, "ES256", (certificate,))
+        assert isinstance(found, Found)
+        assert (kids_of(found), found.named) == ([kid], True)
+    assert keys.find(None, "ES256", ("four",)) is Miss.UNKNOWN
+    assert keys.find(None, "RS256", ("one",)) is Miss.MISMATCH  # as a kid that is another algorithm's
     bare = keys_of(good("ES256", 0, kid="a"), {**good("ES256", 1, kid="b"), "x5t": "two"})
-    found = the_key(bare.find(None, "ES256", "one"))
-    assert isinstance(found, Key)
-    assert found.kid == "a"
+    found = bare.find(None, "ES256", ("one",))
+    assert isinstance(found, Found)
+    assert (kids_of(found), found.named) == (["a"], False)
+
+
+@pytest.mark.parametrize(
+    ("certificates", "wanted"),
+    [
+        (("a256", "a1"), ["a"]),
+        (("unknown", "a1"), ["a"]),  # the JWK may have but one of them, and a token has both
+        (("a256", "unknown"), ["a"]),
+        (("b256", "unknown"), ["b"]),
+        (("unknown", "b256"), ["b"]),
+        (("a256", "c1"), Miss.AMBIGUOUS),  # two keys are named
+        (("b256", "a1"), Miss.AMBIGUOUS),
+        (("b256", "other1"), Miss.AMBIGUOUS),  # also where only one is for the algorithm
+        (("unknown", "other1"), Miss.MISMATCH),
+        (("a256", "left-out"), ["a"]),  # what names no usable key has no say
+        (("left-out", "unknown"), Miss.MISMATCH),
+        (("unknown", "unknown too"), Miss.UNKNOWN),
+    ],
+)
+def test_r15_both_thumbprints_of_a_token_name_one_key(
+    certificates: tuple[str, str], wanted: list[str] | Miss
+) -> None:
+    keys = keys_of(
+        {**good("ES256", 0, kid="a"), "x5t#S256": "a256", "x5t": "a1"},
+        {**good("ES256", 1, kid="b"), "x5t#S256": "b256"},
+        {**good("ES256", 2, kid="c"), "x5t": "c1"},
+        {**good("ES384", 0, kid="other"), "x5t": "other1"},
+        {**good("ES256", 3, kid="enc"), "x5t": "left-out", "use": "enc"},
+    )
+    assert kids_of(keys.find(None, "ES256", certificates)) == wanted
+    # A kid that is there decides alone.
+    assert kids_of(keys.find("b", "ES256", certificates)) == ["b"]
+    assert kids_of(keys.find("new", "ES256", certificates)) is Miss.UNKNOWN
+
+
+def test_keys_under_one_thumbprint_are_tried_in_their_order_if_they_are_few() -> None:
+    def under_one(count: int) -> Found | Miss:
+        listed = [{**good("ES256", number, kid=f"k{number}"), "x5t": "same"} for number in range(count)]
+        return keys_of(*listed).find(None, "ES256", ("same",))
+
+    few = under_one(4)
+    assert isinstance(few, Found)
+    assert (kids_of(few), few.named) == (["k0", "k1", "k2", "k3"], False)
+    assert under_one(5) is Miss.AMBIGUOUS
+
+
+def test_a_key_that_is_listed_twice_goes_by_the_thumbprints_of_both() -> None:
+    keys = keys_of(
+        {**good("ES256", 0, kid="a"), "x5t#S256": "a256"},
+        {**good("ES256", 0, kid="a again"), "x5t": "a1"},
+        {**good("ES256", 1, kid="b"), "x5t": "b1"},
+    )
+    for certificates in (("a256", "a1"), ("a256",), ("a1",)):
+        found = keys.find(None, "ES256", certificates)
+        assert isinstance(found, Found)
+        assert (kids_of(found), found.named) == (["a"], True)
+    assert keys.find(None, "ES256", ("unknown",)) is Miss.UNKNOWN  # neither is a key without a certificate
+
+
+def thumbprints_of(certificate: bytes) -> tuple[str, str]:
+    """By SHA-256 and by SHA-1 (RFC 7515 §4.1.8, §4.1.7)."""
+    return b64u(hashlib.sha256(certificate).digest()), b64u(hashlib.sha1(certificate).digest())
+
+
+CHAIN = [base64.b64encode(b"a certificate, as far as anybody looks").decode(), "an issuer's"]
+BY_SHA256, BY_SHA1 = thumbprints_of(b"a certificate, as far as anybody looks")
+
+
+@pytest.mark.parametrize(
+    ("members", "wanted"),
+    [
+        ({}, ()),
+        ({"x5c": CHAIN}, (BY_SHA256, BY_SHA1)),
+        ({"x5c": CHAIN, "x5t": "own"}, (BY_SHA256, "own")),
+        ({"x5c": CHAIN, "x5t#S256": "own"}, ("own", BY_SHA1)),
+        ({"x5c": CHAIN, "x5t#S256": "own", "x5t": "too"}, ("own", "too")),
+        ({"x5c": CHAIN, "x5t": "", "x5t#S256": None}, (BY_SHA256, BY_SHA1)),
+        ({"x5t": "own"}, ("own",)),
+        ({"x5t": ""}, ()),
+        ({"x5c": []}, ()),
+        ({"x5c": ["no base64!"]}, ()),
+        ({"x5c": ["no base64!"], "x5t": "own"}, ("own",)),
+        ({"x5c": ["\u00e9"]}, ()),
+    ],
+)
+def test_a_key_goes_by_its_own_thumbprints_and_else_by_those_of_its_first_certificate(
+    members: dict[str, Any], wanted: tuple[str, ...]
+) -> None:
+    [jwk] = import_jwks(document({**good("ES256"), **members})).keys
+    assert jwk.certificates == wanted
+    [rejected] = import_jwks(document({**good("ES256"), **members, "use": "enc"}, good("ES384"))).rejected
+    assert rejected.certificates == wanted
+
+
+@pytest.mark.parametrize(
+    "members", [{"x5c": "MIIB"}, {"x5c": [1]}, {"x5c": {}}, {"x5t": ["a"]}, {"x5t#S256": 1}]
+)
+def test_certificate_members_of_the_wrong_type_name_nothing(members: dict[str, Any]) -> None:
+    [rejected] = import_jwks(document({**good("ES256"), **members}, good("ES384"))).rejected
+    assert (rejected.reason, rejected.certificates) == ("a member of the wrong type", ())
+
+
+def refusal(keys: KeySet, header: dict[str, Any]) -> tuple[str, str | None]:
+    """The code and the hint for a token with this header, whose key is missing."""
+    parsed = parse_header(b64u(json.dumps(header).encode()).encode())
+    miss = keys.find(parsed.kid, parsed.algorithm, parsed.certificates)
+    assert isinstance(miss, Miss)
+    error = keys.refusal(parsed, miss)
+    return error.code, error.hint
+
+
+ENC, TWINS = "the key was left out: use is not sig", f"the key was left out: {TWIN}"
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ({"alg": "RS256", "kid": "enc"}, ("unusable_key", ENC)),
+        ({"alg": "RS256", "x5t": "enc1"}, ("unusable_key", ENC)),
+        ({"alg": "RS256", "x5t": "enc1", "x5t#S256": "new"}, ("unusable_key", ENC)),
+        ({"alg": "ES256", "kid": "twin"}, ("unusable_key", TWINS)),
+        ({"alg": "ES256", "x5t": "twin1"}, ("unusable_key", TWINS)),
+        ({"alg": "EdDSA", "kid": "twin"}, ("algorithm_mismatch", None)),  # its usable namesake is meant
+        ({"alg": "EdDSA", "x5t": "twin1"}, ("algorithm_mismatch", None)),
+        ({"alg": "Ed25519", "kid": "ed twin"}, ("unusable_key", TWINS)),
+        ({"alg": "ES256", "kid": "good"}, ("algorithm_mismatch", None)),
+        ({"alg": "ES256", "x5t": "good1"}, ("algorithm_mismatch", None)),
+        ({"alg": "RS256", "kid": "new"}, ("unknown_kid", None)),
+        ({"alg": "RS256", "x5t": "new"}, ("unknown_kid", None)),
+        ({"alg": "ES512"}, ("unknown_kid", None)),
+    ],
+)
+def test_a_token_of_a_key_that_was_left_out_is_refused_with_the_reason(
+    header: dict[str, Any], wanted: tuple[str, str | None]
+) -> None:
+    keys = keys_of(
+        {**good("RS256", 0, kid="enc"), "use": "enc", "x5t": "enc1"},
+        {**good("ES256", 0, kid="twin"), "x5t": "twin1"},
+        {**good("ES256", 1, kid="twin"), "x5t": "twin1"},
+        {**good("PS256", 0, kid="twin"), "x5t": "twin1"},
+        good("EdDSA", 0, kid="ed twin"),
+        good("EdDSA", 1, kid="ed twin"),
+        {**good("PS256", 1, kid="good"), "x5t": "good1"},
+    )
+    assert refusal(keys, header) == wanted
+
+
+def test_what_was_left_out_is_told_in_plain_values() -> None:
+    keys = keys_of({**RSA, "use": "enc"}, 5, {**without(RSA, "kid"), "kty": "PQ"}, good("ES256", kid="other"))
+    assert keys.left_out == [
+        {"kid": "good", "reason": "use is not sig"},
+        {"kid": None, "reason": "not an object"},
+        {"kid": None, "reason": "a key type that is not supported"},
+    ]
 
 
 def test_r15_a_key_without_kid_answers_only_tokens_without_kid() -> None:
@@ -717,14 +878,14 @@ UNUSABLE = {
     "keys of another name": (json.dumps({"Keys": [good()]}).encode(), "keys array"),
     "keys null": (b'{"keys":null}', "keys array"),
     "keys an object": (json.dumps({"keys": {"0": good()}}).encode(), "keys array"),
-    "empty keys": (b'{"keys":[]}', "no usable key"),
-    "only keys for encryption": (document({**good(), "use": "enc"}), "no usable key"),
-    "only a symmetric key": (document({"kty": "oct", "k": "AAAA"}), "no usable key"),
-    "only a private key": (document({**good(), "d": "AAAA"}), "no usable key"),
-    "only twins": (document(good("RS256", 0), good("RS256", 1)), "no usable key"),
+    "empty keys": (b'{"keys":[]}', "no usable key$"),
+    "only keys for encryption": (document({**good(), "use": "enc"}), "no usable key: use is not sig$"),
+    "only a symmetric key": (document({"kty": "oct", "k": "AAAA"}), "no usable key: private members$"),
+    "only a private key": (document({**good(), "d": "AAAA"}), "no usable key: private members$"),
+    "only twins": (document(good("RS256", 0), good("RS256", 1)), f"no usable key: {TWIN}$"),
     "only twins without alg": (
         document(*(without(good("RS256", n), "alg") for n in (0, 1))),
-        "no usable key",
+        f"no usable key: {TWIN}$",
     ),
     "65 keys": (document(*[good()] * 65), "64 keys"),
     "65 entries that are no keys": (document(good(), *[None] * 64), "64 keys"),
@@ -737,7 +898,23 @@ def test_r22_a_document_without_a_key_to_verify_with_is_refused(data: bytes, tex
     with pytest.raises(UnusableDocument, match=text) as caught:
         import_jwks(data)
     assert caught.value.__cause__ is None
-    assert len(str(caught.value)) < 60
+    assert len(str(caught.value)) < 100
+
+
+def test_what_is_told_of_a_document_without_a_usable_key_is_bounded() -> None:
+    left_out = [
+        {"use": "enc"},
+        {"use": "enc"},
+        {"kty": "PQ"},
+        {"x": 1},
+        {"e": "AQAB="},
+        {"n": 5},
+        {"d": "AAAA"},
+    ]
+    with pytest.raises(UnusableDocument) as caught:
+        import_jwks(document(*({**good(), **members} for members in left_out)))
+    told = "use is not sig; a key type that is not supported; a member that is not base64url"
+    assert str(caught.value) == f"the key set has no usable key: {told}"
 
 
 def test_a_document_of_64_keys_is_read() -> None:
