@@ -79,7 +79,7 @@ class KeySet:
     rejected: tuple[RejectedKey, ...]  # for the operator
     digest: bytes  # SHA-256 of the document
     _index: Mapping[tuple[str, str], Found]
-    _by_certificate: Mapping[str, tuple[Key, ...]]  # by thumbprint, for whatever algorithm
+    _by_certificate: Mapping[str, tuple[Key, ...]]  # by thumbprint, also those of no usable key
     _unnamed: Mapping[str, Found | Miss]  # by algorithm
     _uncertified: Mapping[str, Found | Miss]  # the same, of keys without a certificate
     _known: frozenset[str]  # every kid in the document, usable or not
@@ -105,28 +105,29 @@ class KeySet:
         A token whose thumbprints name different keys does not tell which of them has signed it: that is as
         ambiguous as none at all, and no reason to fetch.
         """
-        listed = [keys for one in certificates if (keys := self._by_certificate.get(one))]
-        if listed:
-            named = [key for key in listed[0] if key in listed[-1]]
+        listed = [self._by_certificate[one] for one in certificates if one in self._by_certificate]
+        if usable := [keys for keys in listed if keys]:
+            named = [key for key in usable[0] if key in usable[-1]]
             fitting = tuple(key for key in named if algorithm in _names(key))
             if not named or len(fitting) > MAX_TRIED:
                 return Miss.AMBIGUOUS
             return Found(fitting, named=len(fitting) == 1) if fitting else Miss.MISMATCH
-        left_out = any(not set(certificates).isdisjoint(key.certificates) for key in self.rejected)
-        return self._uncertified.get(algorithm, Miss.MISMATCH if left_out else Miss.UNKNOWN)
+        return self._uncertified.get(algorithm, Miss.MISMATCH if listed else Miss.UNKNOWN)
 
     def refusal(self, header: Header, miss: Miss) -> InvalidToken:
         """Why a token is refused whose key no refresh has brought."""
         if miss is not Miss.MISMATCH:
             return InvalidToken("unknown_kid")
-        by_kid = header.kid is not None
-        names = {header.kid} if by_kid else set(header.certificates)
-        # Where a usable key goes by the name too, another is meant only if it is for the same algorithm.
-        shared = not names.isdisjoint(self.kids if by_kid else self._by_certificate)
+        if header.kid is None:
+            meant = [key for key in self.rejected if set(key.certificates) & set(header.certificates)]
+            has_namesake = any(map(self._by_certificate.get, header.certificates))
+        else:
+            meant = [key for key in self.rejected if key.kid == header.kid]
+            has_namesake = header.kid in self.kids
         algorithm = canonical_algorithm(header.algorithm)
-        for key in self.rejected:
-            own_names = (key.kid,) if by_kid else key.certificates
-            if not names.isdisjoint(own_names) and (key.algorithm == algorithm or not shared):
+        for key in meant:
+            # Where a usable key has the name too, that one is meant, unless the algorithm tells otherwise.
+            if not has_namesake or key.algorithm == algorithm:
                 return InvalidToken("unusable_key", f"the key was left out: {key.reason}")
         return InvalidToken("algorithm_mismatch")
 
@@ -193,7 +194,7 @@ class ImportedJWKS:
         )
 
     def _by_certificate(self, keys: Sequence[Key]) -> Mapping[str, tuple[Key, ...]]:
-        """The keys that a thumbprint names; one that several JWKs list goes by the thumbprints of them all."""
+        """The keys by thumbprint; one that several JWKs list goes by the thumbprints of them all."""
         listed: dict[tuple[str, str | None], dict[str, Key]] = {}  # by algorithm, each key once
         for key in keys:
             listed.setdefault((key.thumbprint, key.issuer), {}).setdefault(key.algorithm, key)
@@ -202,6 +203,9 @@ class ImportedJWKS:
             named = dict.fromkeys(listed.get((jwk.thumbprint, jwk.issuer), {}).values())
             for certificate in jwk.certificates:
                 found.setdefault(certificate, {}).update(named)
+        for left_out in self.rejected:
+            for certificate in left_out.certificates:
+                found.setdefault(certificate, {})
         return {certificate: tuple(named) for certificate, named in found.items()}
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
+from joserfc.jwk import thumbprint
 from oracle import AUDIENCE, ISSUER, Refused, judge_claims
 from tokens import KEYS, PUBLISHED, VALUES, claim_values, words
 
@@ -19,10 +20,11 @@ from skeldir_jwt_mw.core.claims import compile_claims
 from skeldir_jwt_mw.core.compact import decode_segment, split
 from skeldir_jwt_mw.core.effects import Content
 from skeldir_jwt_mw.core.jwk import PRIVATE_MEMBERS
-from skeldir_jwt_mw.core.keys import MAX_KEYS, UnusableDocument, import_jwks
+from skeldir_jwt_mw.core.keys import MAX_KEYS, MAX_TRIED, Found, Miss, UnusableDocument, import_jwks
 from skeldir_jwt_mw.core.seal import SEAL_BYTES, Sealer
 from skeldir_jwt_mw.core.signature import SUPPORTED_ALGORITHMS
 from skeldir_jwt_mw.sources.freshness import MAX_AGE_LIMIT, MAX_RETRY_AFTER, max_age, retry_after, validator
+from skeldir_jwt_mw.testing import SigningKey
 
 MANY = settings(
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -120,6 +122,53 @@ def test_the_number_of_keys_is_bounded(count: int) -> None:
         assert 0 < len(import_jwks(document).keys) == count <= MAX_KEYS
     except UnusableDocument:
         assert count == 0 or count > MAX_KEYS
+
+
+# -- which key a certificate names -------------------------------------------------------------------------
+
+THUMBPRINTS = st.sampled_from(words("a b c"))
+NAMES = st.fixed_dictionaries({}, optional={"x5t": THUMBPRINTS, "x5t#S256": THUMBPRINTS})
+LISTED = st.fixed_dictionaries(
+    {"key": st.integers(0, 3)},
+    optional={
+        "kid": st.sampled_from(words("k l")),
+        "use": st.just("enc"),
+        "x5t": THUMBPRINTS,
+        "x5t#S256": THUMBPRINTS,
+    },
+)
+SIGNERS = [SigningKey.generate("ES256").jwk() for _ in range(4)]
+OTHER = SigningKey.generate("EdDSA").jwk()
+
+
+@MANY
+@given(listed=st.lists(LISTED, min_size=1, max_size=6), names=NAMES)
+def test_a_thumbprint_leads_to_the_keys_that_are_listed_under_it_and_to_no_other(
+    listed: list[dict[str, Any]], names: dict[str, str]
+) -> None:
+    """Worked out anew, as sets of keys: what a token with these thumbprints may be verified with."""
+    jwks = [{**SIGNERS[one["key"]], "kid": None, **one} for one in listed]
+    keys = import_jwks(json.dumps({"keys": [*jwks, OTHER]}).encode()).for_algorithms(("ES256", "EdDSA"))
+    usable = {key.thumbprint for key in keys.keys if key.algorithm == "ES256"}
+    under: dict[str, set[str]] = {}
+    certified = set()
+    for jwk in jwks:
+        key = {thumbprint(SIGNERS[jwk["key"]])} if jwk["use"] == "sig" else set()
+        for name in {"x5t", "x5t#S256"} & jwk.keys():
+            under.setdefault(jwk[name], set()).update(key & usable)
+            certified |= key
+    named = [under[name] for name in names.values() if under.get(name)]
+    wanted = set.intersection(*named) if named else usable - certified if names else usable
+    found = keys.find(None, "ES256", tuple(names.values()))
+    if isinstance(found, Found):
+        assert {key.thumbprint for key in found.keys} == wanted
+        assert not found.named or len(wanted) == 1
+    elif found is Miss.AMBIGUOUS:  # two keys are named, or none is and there are too many
+        assert bool(named) != bool(wanted)
+        assert named or len(keys) > MAX_TRIED
+    else:
+        assert not wanted
+        assert (found is Miss.MISMATCH) == any(name in under for name in names.values())
 
 
 # -- claims --------------------------------------------------------------------------------------------------

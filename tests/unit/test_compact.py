@@ -18,10 +18,12 @@ from signing import b64u, compact
 from skeldir_jwt_mw.core.compact import (
     MAX_HEADER_CHARACTERS,
     Header,
+    claimed_issuer,
     compile_header_check,
     decode_segment,
     header_segment,
     is_key_id,
+    may_be_issued_after,
     parse_header,
     split,
 )
@@ -504,6 +506,116 @@ def test_another_content_type_is_none_of_our_business(cty: str) -> None:
 )  # fmt: skip
 def test_a_header_may_be_written_in_any_legal_way(data: bytes) -> None:
     assert parse_header(b64u(data).encode()).algorithm == "RS256"
+
+
+@pytest.mark.parametrize(
+    ("members", "certificates"),
+    [
+        ({}, ()),
+        ({"x5t": "one"}, ("one",)),
+        ({"x5t#S256": "two"}, ("two",)),
+        ({"x5t": "one", "x5t#S256": "two"}, ("two", "one")),
+        ({"x5t": "one", "x5t#S256": None}, ("one",)),
+        ({"x5t": 1, "x5t#S256": "two"}, ("two",)),
+        ({"x5t": ["one"], "x5t#S256": {}}, ()),
+        ({"x5t": "", "x5t#S256": ""}, ()),
+        ({"kid": "k1", "x5t": "one", "x5t#S256": "two"}, ()),  # the kid alone decides
+    ],
+)
+def test_r15_a_header_without_kid_names_its_key_by_both_thumbprints(
+    members: dict[str, Any], certificates: tuple[str, ...]
+) -> None:
+    assert parse_header(segment_of({"alg": "RS256", **members})).certificates == certificates
+
+
+# -- what is known of a payload before its signature is -----------------------
+
+
+@pytest.mark.parametrize(
+    ("payload", "issuer"),
+    [
+        (b'{"iss":"https://a.example/"}', "https://a.example/"),
+        (b'{"sub":"a", "iss" :\t"https://a.example/" ,"aud":"b"}', "https://a.example/"),
+        ('{"iss":"https://ä.example/"}'.encode(), "https://ä.example/"),
+        (b'{"iss":""}', ""),
+        (b'{"sub":"a"}', None),
+        (b'{"iss":5}', None),
+        (b'{"iss":["https://a.example/"]}', None),
+        (b'{"iss":"a","act":{"iss":"b"}}', None),  # only reading it all tells which is which
+        (b'{"iss":"a","iss":"a"}', None),
+        (b'{"iss":"a\\u0062"}', None),
+        (b'{"\\u0069ss":"b","act":{"iss":"a"}}', None),
+        (b'{"iss":"a\xff"}', None),
+        (b"", None),
+    ],
+)
+def test_r24_the_issuer_that_a_payload_claims_is_found_or_left_to_who_reads_it_all(
+    payload: bytes, issuer: str | None
+) -> None:
+    assert claimed_issuer(payload) == issuer
+
+
+CLAIM_VALUES = st.one_of(st.text(max_size=8), st.integers(), st.lists(st.text(max_size=3)), st.none())
+
+
+@given(claims=st.dictionaries(st.text(max_size=4) | st.just("iss"), CLAIM_VALUES), ensure_ascii=st.booleans())
+def test_r24_the_issuer_that_is_found_is_the_one_that_the_claims_hold(
+    claims: dict[str, Any], ensure_ascii: bool
+) -> None:
+    payload = json.dumps(claims, ensure_ascii=ensure_ascii).encode("utf-8", "surrogatepass")
+    assert claimed_issuer(payload) in (None, claims.get("iss"))
+
+
+def of_payload(payload: bytes) -> str:
+    return f"{SEGMENTS[0]}.{b64u(payload)}.{SEGMENTS[2]}"
+
+
+MOMENT = 1_800_000_000.0
+
+
+@pytest.mark.parametrize("as_type", [str, str.encode], ids=["str", "bytes"])
+@pytest.mark.parametrize(
+    ("payload", "may_be"),
+    [
+        (b'{"iat":1799999998}', False),
+        (b'{"iat":1799999999}', False),
+        (b'{"iat":1800000000}', True),  # a moment that was cut to whole seconds may lie up to one later
+        (b'{"iat" :\n1800000099, "sub":"a"}', True),
+        (b'{"sub":"a"}', False),  # as old as can be: such tokens wait for no newer keys
+        (b"", True),
+        (b'{"iat":1799999998.5}', True),
+        (b'{"iat":1e9}', True),
+        (b'{"iat":"1799999998"}', True),
+        (b'{"iat":-1}', True),
+        (b'{"iat":null}', True),
+        (b'{"iat":100000000000}', True),
+        (b'{"\\u0069at":1900000000}', True),
+        (b'{"iat":1,"act":{"iat":1900000000}}', True),
+        (b'{"iat":1,"act":{"iat":2}}', False),
+    ],
+)
+def test_whether_a_token_may_be_younger_than_the_keys_is_answered_with_yes_in_doubt(
+    as_type: Callable[[str], str | bytes], payload: bytes, may_be: bool
+) -> None:
+    assert may_be_issued_after(as_type(of_payload(payload)), MOMENT) is may_be
+
+
+@pytest.mark.parametrize(
+    "token", ["", "a", "a.b", "a.!!.c", "a.\u00e9\u00e9.c", "a.QUFB.QUFB.c", b"\xff.\xff.\xff"]
+)
+def test_what_is_no_token_may_have_been_issued_at_any_time(token: str | bytes) -> None:
+    assert may_be_issued_after(token, MOMENT)
+
+
+@given(
+    iat=st.integers(0, 10**12) | st.floats(0, 1e12), others=st.dictionaries(st.text(max_size=4), CLAIM_VALUES)
+)
+def test_a_token_that_was_issued_later_is_never_taken_for_an_earlier_one(
+    iat: float, others: dict[str, Any]
+) -> None:
+    payload = json.dumps({**others, "iat": iat}).encode()
+    if not may_be_issued_after(of_payload(payload), MOMENT):
+        assert iat <= MOMENT
 
 
 @pytest.mark.parametrize("as_type", [str, str.encode], ids=["str", "bytes"])
