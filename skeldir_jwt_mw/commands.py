@@ -197,9 +197,8 @@ def _verdict(
         if isinstance(error, InvalidToken) and error.hint:
             verdict["hint"] = error.hint
         if error.code in ("unknown_kid", "algorithm_mismatch", "ambiguous_key", "unusable_key"):
-            shown = picture.statuses(verifier, found).values()
-            verdict["known_kids"] = [kid for one in shown for kid in one["kids"]]
-            verdict["rejected_keys"] = [key for one in shown for key in one["rejected_keys"]]
+            verdict["known_kids"] = [kid for one in found if one.keys for kid in one.keys.kids]
+            verdict["rejected_keys"] = [key for one in found if one.keys for key in one.keys.left_out]
         return verdict, REFUSED
     return {"verdict": "accepted"}, 0
 

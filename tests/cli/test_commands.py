@@ -23,7 +23,8 @@ from skeldir_jwt_mw import (
     picture,
 )
 from skeldir_jwt_mw.picture import KeysAway
-from skeldir_jwt_mw.testing import LoopbackIssuer, demo
+from skeldir_jwt_mw.report import exit_of
+from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey, demo
 
 Invoke = Callable[..., Result]
 NOWHERE = "postgresql://nobody:hunter2@127.0.0.1:1/nothing"
@@ -136,8 +137,8 @@ def test_status_reads_the_shared_keys_and_shows_them(
 ) -> None:
     serve(settings)
     text = printed(invoke("status", environ=settings))
-    start = f"{idp.issuer}\n  ready: True\n  trouble: -\n  kids: {idp.kids[0]}\n  generation: "
-    assert text.startswith(start)
+    start = f"{idp.issuer}\n  ready: True\n  trouble: -\n  kids: {idp.kids[0]}\n"
+    assert text.startswith(start + "  rejected_keys: -\n  generation: ")
     assert (
         "  last_error: -\n  last_refresh_reason: cold\n  gate\n    closed_for: 0.0\n    reason: -\n" in text
     )
@@ -338,6 +339,25 @@ def test_explain_names_the_keys_that_there_are(
     serve(settings)
     shown = json.loads(invoke("explain", idp.stranger_token(), "--json", environ=settings).output)
     assert (shown["code"], shown["known_kids"]) == ("unknown_kid", list(idp.kids))
+
+
+def test_a_key_that_was_left_out_is_told_with_the_reason_by_every_command(
+    invoke: Invoke, settings: dict[str, str], idp: LoopbackIssuer
+) -> None:
+    unused = SigningKey.generate("ES256", kid="for-encryption")
+    idp.serve({"keys": [*idp.jwks()["keys"], unused.jwk(use="enc")]})
+    serve(settings)
+    left_out = [{"kid": "for-encryption", "reason": "use is not sig"}]
+    for command in ("status", "refresh"):
+        shown = json.loads(printed(invoke(command, "--json", environ=settings)))
+        assert shown[idp.issuer]["rejected_keys"] == left_out
+    assert f"  rejected_keys: {json.dumps(left_out[0])}\n" in printed(invoke("status", environ=settings))
+    shown = json.loads(invoke("explain", idp.token(key=unused), "--json", environ=settings).output)
+    assert (shown["code"], shown["hint"]) == ("unusable_key", "the key was left out: use is not sig")
+    assert (shown["known_kids"], shown["rejected_keys"]) == (list(idp.kids), left_out)
+    error = invoke("verify", idp.token(key=unused), environ=settings).exception
+    assert isinstance(error, InvalidToken)
+    assert exit_of(error)[1].endswith("not in a usable form (the key was left out: use is not sig)")
 
 
 def test_explain_lists_every_check_with_the_token_s_value_and_the_configured_one(

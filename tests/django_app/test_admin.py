@@ -20,7 +20,7 @@ from django.urls import reverse
 from psycopg.conninfo import make_conninfo
 
 from skeldir_jwt_mw.django import conf
-from skeldir_jwt_mw.testing import LoopbackIssuer
+from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +106,18 @@ def test_one_row_is_shown_with_its_evidence(idp: LoopbackIssuer) -> None:
     page = text_of(client_of("view").get(row_page()))
     for words in (idp.issuer, idp.kids[0], "no answer", "cold", "17", "Next refresh in", "Key ids"):
         assert words in page
+
+
+def test_the_keys_that_were_left_out_are_shown_with_the_reason(idp: LoopbackIssuer) -> None:
+    client = client_of("view")
+    conf.verifier().warm()
+    assert "Keys left out: -" in text_of(client.get(row_page()))
+    unused = SigningKey.generate("ES256", kid="enc\u202e").jwk(use="enc")
+    nameless = {"kty": "PQ"}
+    idp.serve({"keys": [*idp.jwks()["keys"], unused, nameless]})
+    conf.verifier().refresh()
+    page = text_of(client.get(row_page()))
+    assert "enc\\u202e (use is not sig), - (a key type that is not supported)" in page
 
 
 def test_neither_key_material_nor_the_seal_is_shown(idp: LoopbackIssuer) -> None:

@@ -125,19 +125,17 @@ def provoke(canaries: Canaries, call: Callable[[], Any]) -> BaseException | None
 
 
 def marked_jwks(idp: LoopbackIssuer, canaries: Canaries) -> dict[str, Any]:
-    """The published keys, with secrets beside and in them."""
-    private = SigningKey.generate("ES256", kid=canaries.text("a kid that is not used"))
+    """The published keys, with secrets beside and in them; of those that are left out, the ids are told."""
+    private = SigningKey.generate("ES256", kid="left out")
     return {
         "note": canaries.text("a member of the JWKS"),
         "keys": [
             *(key | {"note": canaries.text("a member of a JWK")} for key in idp.jwks()["keys"]),
             private.jwk(d=canaries.text("a private key")),
-            {
-                "kty": "oct",
-                "k": canaries.text("a symmetric key"),
-                "kid": canaries.text("a kid that is not used"),
-            },
-            {"kty": canaries.text("a kty"), "kid": canaries.text("a kid that is not used")},
+            {"kty": "oct", "k": canaries.text("a symmetric key"), "kid": "left out too"},
+            {"kty": canaries.text("a kty"), "kid": "left out as well"},
+            {**private.jwk(), "use": canaries.text("a use"), "x5t": canaries.text("a thumbprint")},
+            {"kid": [canaries.text("a malformed kid")]},
         ],
     }
 
