@@ -91,8 +91,10 @@ class Reports:
         named = [_named(key) for key in rejected[:MAX_NAMED]]
         if more := len(rejected) - len(named):
             named.append(f"and {more} more")
-        say = logger.info if all(key.reason == OTHER_USE for key in rejected) else logger.warning
-        _say(say, "left out of the keys of %s: %s", self._name, ", ".join(named))
+        if all(key.reason == OTHER_USE for key in rejected):
+            _say(logger.info, "the keys of %s hold some for another use: %s", self._name, ", ".join(named))
+        else:
+            _say(logger.warning, "left out of the keys of %s: %s", self._name, ", ".join(named))
 
     def lost(self) -> None:
         """A refresh will not come to an end."""
