@@ -13,7 +13,7 @@ from .snapshot import Snapshot
 
 MAX_NAMED = 8  # keys in one line of the log
 MAX_KEY_ID = 64  # characters of a key id there
-MAX_SETS = 64  # of keys that were told of, remembered
+MAX_SETS = 16  # of keys that were told of, remembered
 
 logger = logging.getLogger("skeldir_jwt_mw")
 
