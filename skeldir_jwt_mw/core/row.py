@@ -64,9 +64,7 @@ class Record:
 
     def is_leased(self, now: int) -> bool:
         """Whether somebody fetches, as far as the row can tell."""
-        return self.lease_owner is not None and _counts(
-            self.lease_until, self.claimed_at, LEASE_HORIZON, now
-        )
+        return self.lease_owner is not None and _counts(self.lease_until, self.claimed_at, LEASE_HORIZON, now)
 
     def is_floored(self, floor: float, now: int) -> bool:
         """Whether the latest forced claim is less than its floor ago; `floor` is the reader's, in seconds."""

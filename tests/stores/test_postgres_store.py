@@ -117,7 +117,7 @@ def test_no_deadline_counts_that_was_set_by_a_clock_ahead_of_ours(
 
 
 def test_a_lease_that_names_nobody_holds_nobody_up(bench: PostgresBench) -> None:
-    """No worker writes one. A poll that calls it over and a claim that waits for it would chase each other."""
+    """No worker writes one. A poll that finds it over and a claim that waits for it would take turns."""
     generation = bench.fetch()
     bench.set("lease_until = now() + interval '50 s', claimed_at = now(), lease_owner = NULL")
     row = bench.read(have=generation)
