@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable
 
 from .core.effects import Report
 from .core.jwk import OTHER_USE
 from .core.keys import KeySet, RejectedKey
+from .log_lines import tell
 from .snapshot import Snapshot
 
 MAX_NAMED = 8  # keys in one line of the log
@@ -43,9 +42,9 @@ class Reports:
         name, detail = self._name, report.detail
         match report.event:
             case "refreshed":
-                _say(logger.info, "fetched the keys of %s (%s)", name, detail)
+                tell(logger.info, "fetched the keys of %s (%s)", name, detail)
             case "forged_row":
-                _say(logger.warning, "the shared row of %s was tampered with: %s", name, detail)
+                tell(logger.warning, "the shared row of %s was tampered with: %s", name, detail)
             case "stranger_row":
                 self._failure = f"the shared row is {detail}"
                 self._tell_once(
@@ -57,13 +56,13 @@ class Reports:
                 self._tell_once("private", "about the keys of %s: %s; tell the provider", detail)
             case "fetch_failed":
                 self._failure = detail
-                _say(logger.warning, "fetching the keys of %s failed: %s", name, detail)
+                tell(logger.warning, "fetching the keys of %s failed: %s", name, detail)
             case "store_failed":
                 self._failure = detail
-                _say(logger.warning, "the store of %s gave no answer: %s", name, detail)
+                tell(logger.warning, "the store of %s gave no answer: %s", name, detail)
             case "failed_here":
                 self._failure = detail
-                _say(logger.error, "the keys of %s could not be fetched from here: %s", name, detail)
+                tell(logger.error, "the keys of %s could not be fetched from here: %s", name, detail)
 
     def adopted(self, snapshot: Snapshot | None) -> None:
         """A refresh brought keys, or those at hand are still the latest."""
@@ -77,7 +76,7 @@ class Reports:
         self._keys = keys = snapshot.keys
         self._unfit = None if len(keys) else "no key is for one of the configured algorithms"
         if self._unfit:
-            _say(logger.error, "no key of %s fits the algorithms that it is configured for", self._name)
+            tell(logger.error, "no key of %s fits the algorithms that it is configured for", self._name)
         self._tell_of(keys.rejected)
 
     def _tell_of(self, rejected: tuple[RejectedKey, ...]) -> None:
@@ -92,26 +91,26 @@ class Reports:
         if more := len(rejected) - len(named):
             named.append(f"and {more} more")
         if all(key.reason == OTHER_USE for key in rejected):
-            _say(logger.info, "the keys of %s hold some for another use: %s", self._name, ", ".join(named))
+            tell(logger.info, "the keys of %s hold some for another use: %s", self._name, ", ".join(named))
         else:
-            _say(logger.warning, "left out of the keys of %s: %s", self._name, ", ".join(named))
+            tell(logger.warning, "left out of the keys of %s: %s", self._name, ", ".join(named))
 
     def lost(self) -> None:
         """A refresh will not come to an end."""
-        _say(logger.info, "a refresh of the keys of %s was lost with its thread, or by a freeze", self._name)
+        tell(logger.info, "a refresh of the keys of %s was lost with its thread, or by a freeze", self._name)
 
     def no_thread(self) -> None:
         """A refresh could not begin."""
-        _say(logger.error, "no thread could be started to refresh the keys of %s", self._name)
+        tell(logger.error, "no thread could be started to refresh the keys of %s", self._name)
 
     def broken_off(self, kind: str, where: str) -> None:
         """A bug ended a refresh; its own text may hold a secret and is not shown."""
-        _say(logger.error, "the refresh of %s broke off: %s\n%s", self._name, kind, where)
+        tell(logger.error, "the refresh of %s broke off: %s\n%s", self._name, kind, where)
 
     def _tell_once(self, what: str, text: str, detail: str) -> None:
         if what not in self._told:
             self._told.add(what)
-            _say(logger.warning, text, self._name, detail)
+            tell(logger.warning, text, self._name, detail)
 
 
 def _named(key: RejectedKey) -> str:
@@ -119,9 +118,3 @@ def _named(key: RejectedKey) -> str:
     if key.kid is None:
         return f"key {key.index + 1} ({key.reason})"
     return f"{key.kid[:MAX_KEY_ID]!r}{'…' if len(key.kid) > MAX_KEY_ID else ''} ({key.reason})"
-
-
-def _say(say: Callable[..., None], text: str, *arguments: object) -> None:
-    """Log; what a handler of the log raises breaks off no refresh."""
-    with contextlib.suppress(Exception):
-        say(text, *arguments)
