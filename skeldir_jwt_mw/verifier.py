@@ -204,7 +204,7 @@ class Verifier:
         return self._setup.store
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Per issuer: kids, rejected keys, generation, age, next refresh, last error, gate; times in seconds."""
+        """Per issuer: kids, rejected keys, generation, age, next refresh, last error, gate; in seconds."""
         now = self._monotonic()
         return {served.issuer.issuer: served.refresher.status(now) for served in self._roster.served}
 
