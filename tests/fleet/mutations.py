@@ -79,9 +79,9 @@ def one(proof: str, where: str, old: str, new: str) -> Mutation:
 
 NO_DIGEST = 'raise TypeError("a token is looked up as an exact str or bytes")'
 SUBCLASSES_COME_IN = (
-    Patch(where="verification:exact", old="return str.__str__(cast(str, raw))", new="return raw"),
+    Patch(where="core.compact:exactly", old="return str.__str__(cast(str, raw))", new="return raw"),
     Patch(
-        where="verification:exact",
+        where="core.compact:exactly",
         old="return bytes.__getitem__(cast(bytes, raw), slice(None))",
         new="return raw",
     ),

@@ -56,6 +56,14 @@ def test_the_header_has_a_check_of_its_own() -> None:
     assert checks(PLAIN, "\udc80.x.", {"header": {}}, NOW)["header"]["verdict"] == "malformed"
 
 
+@pytest.mark.parametrize(("ignored", "code"), [(("x5c",), "ok"), ((), "too_large")])
+def test_a_header_is_as_long_as_the_issuer_lets_it_be(ignored: tuple[str, ...], code: str) -> None:
+    issuer = Issuer(URL, audience="orders-api", ignored_headers=ignored)
+    header = {"alg": "ES256", "x5c": ["A" * 3000]}
+    raw = mint(KEY, GOOD[PLAIN], header=header)
+    assert checks(issuer, raw, {"header": header}, NOW)["header"]["verdict"] == code
+
+
 SPOILT: list[tuple[Issuer, str, Any, str]] = [
     (PLAIN, "iss", "https://login.example.com", "wrong_issuer"),
     (PLAIN, "iss", None, "wrong_issuer"),

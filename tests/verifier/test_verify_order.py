@@ -128,6 +128,20 @@ def test_an_unknown_kid_costs_no_claims_and_no_signature_while_the_gate_is_close
     assert stages_of(verifier, token) == ["framing", "header"]  # the framing is that it is a str
 
 
+def too_long(token: str) -> str:
+    head, _, signature = token.split(".")
+    return f"{head}.{'A' * 20_000}.{signature}"
+
+
+def test_what_is_too_long_is_not_read_while_the_gate_is_closed(
+    idp: LoopbackIssuer, verifier: Verifier
+) -> None:
+    assert refusal(verifier, idp.stranger_token()) == "unknown_kid"
+    token = too_long(idp.stranger_token())
+    assert refusal(verifier, token) == "too_large"
+    assert stages_of(verifier, token) == ["framing"]
+
+
 def test_a_token_of_nobody_costs_no_more_where_there_are_many_issuers(
     idp: LoopbackIssuer, make: MakeVerifier
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, snapshot_of
 
-from skeldir_jwt_mw import InsufficientScope, Verifier
+from skeldir_jwt_mw import InsufficientScope, Verifier, token_cache
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
 
@@ -210,6 +210,16 @@ def test_no_token_is_kept_in_the_cache(idp: LoopbackIssuer, verifier: Verifier) 
     verifier.verify(raw)
     assert verifier._verification.cache is not None
     assert all(len(key) == 32 and key not in raw.encode() for key in verifier._verification.cache._entries)
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_what_is_too_long_is_not_looked_up(
+    verifier: Verifier, ask: Ask, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    looked_up: list[bytes] = []
+    monkeypatch.setattr(token_cache, "sha256", looked_up.append)
+    assert refusal(verifier, kind("a" * 20_000), ask) == "too_large"
+    assert looked_up == []
 
 
 @pytest.mark.parametrize("rubbish", [None, 5, "", b"", "\ud800", ["x"]])
