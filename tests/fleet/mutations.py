@@ -390,7 +390,7 @@ MUTATIONS: dict[str, Mutation] = {
         "if True:",
     ),
     "Authlib in Django sets no current token": one(
-        "tests/adapters/test_parity.py::test_every_adapter_agrees_with_verify[authlib in django]",
+        "tests/adapters/test_parity.py::test_every_adapter_agrees_with_verify[authlib in django-by default]",
         "authlib:_let_be_current",
         "open_in_django(shown, token)",
         "pass",
