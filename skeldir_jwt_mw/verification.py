@@ -140,8 +140,7 @@ class Verification:
     def _served_by(self, payload: bytes) -> Served:
         """The issuer that a token belongs to, by its `iss` and before any key is looked up (R24, R30)."""
         iss = claimed_issuer(payload)
-        claims = _claims_in(payload) if iss is None or self.roster.has_templates else {"iss": iss}
-        return self.roster.of(claims)
+        return self.roster.of(_claims_in(payload) if iss is None else {"iss": iss})
 
     def _refuse_at_the_gate(self, raw: str | bytes, served: Served, now: float) -> None:
         """While the gate is closed after a good refresh, refuse an unknown kid by its header alone.
