@@ -5,10 +5,7 @@ from __future__ import annotations
 import array
 import collections
 import io
-from collections.abc import Callable
-from typing import Any, TypeAlias
-
-Made: TypeAlias = Callable[[str | bytes], Any]
+from typing import Any
 
 
 class Text(str):

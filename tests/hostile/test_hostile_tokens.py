@@ -15,6 +15,7 @@ from oddities import oddities
 from skeldir_jwt_mw import JWTError, VerifiedToken, Verifier
 
 pytestmark = pytest.mark.usefixtures("_the_time_of_the_corpus")
+
 QUICK = 0.005  # seconds of CPU for one verdict
 ATTEMPTS = 5  # of which one has to be quick: a machine may be busy, but not every time
 MEMORY = 1_500_000  # bytes at the peak of one verdict; no token is larger than 16 KiB
