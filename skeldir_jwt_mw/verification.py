@@ -145,7 +145,7 @@ class Verification:
     def _refuse_at_the_gate(self, raw: str | bytes, served: Served, now: float) -> None:
         """While the gate is closed after a good refresh, refuse an unknown kid by its header alone.
 
-        Only where the fetch that closed the gate began after the token was issued; see `_seek`.
+        Only where the fetch that closed the gate began after the token was issued; see `_proven_until`.
         """
         gate = served.refresher.gate
         if now >= gate.until or gate.reason is not None:
@@ -162,8 +162,7 @@ class Verification:
             return  # the whole token may be something else than one with a bad header: a JWE, for example
         if header.kid is None or snapshot.keys.find(header.kid, header.algorithm) is not Miss.UNKNOWN:
             return
-        proven_from = self._proven_from(snapshot, served, now)
-        if segment in snapshot.absent or not may_be_issued_after(raw, proven_from):
+        if not may_be_issued_after(raw, self._proven_until(snapshot, served, segment, now)):
             raise InvalidToken("unknown_kid")
 
     def _seek(
@@ -206,19 +205,17 @@ class Verification:
             raise KeysUnavailable("no_fitting_key", answer.closed_for(now))
         if miss is not Miss.UNKNOWN:
             raise latest.keys.refusal(header.kid, miss)
-        segment = parts[1]
-        if last_word is not None:
-            latest.note_absent(segment)
-        elif (
-            segment not in latest.absent
-            and header.kid not in latest.retired
-            and claims.get("iat", 0) > self._proven_from(latest, served, now)
+        segment, issued_at = parts[1], claims.get("iat", 0)
+        if errand is not None and last_word is not None:
+            latest.note_absent(segment, min(issued_at, self._wall() - (now - errand.since)))
+        elif header.kid not in latest.retired and issued_at > self._proven_until(
+            latest, served, segment, now
         ):
             raise KeysUnavailable("older_keys", answer.closed_for(now))
         raise InvalidToken("unknown_kid")
 
-    def _proven_from(self, snapshot: Snapshot, served: Served, now: float) -> float:
-        """The latest `iat` (Unix seconds) of tokens of which these keys prove that their key is not there.
+    def _proven_until(self, snapshot: Snapshot, served: Served, segment: bytes, now: float) -> float:
+        """The latest `iat` (Unix seconds) of tokens with this header whose key these keys prove not to exist.
 
         A token may have been issued after the fetch of the keys began, as far as the leeway of clocks tells.
         Where the clocks have parted since, by a wall clock that was set or by a monotonic one that stood
@@ -227,7 +224,8 @@ class Verification:
         if served.refresher.static:
             return float("inf")
         ahead = min(self._wall() - now, snapshot.ahead)
-        return snapshot.adopted.fetched_at + ahead - served.issuer.leeway
+        begun = snapshot.adopted.fetched_at + ahead - served.issuer.leeway
+        return max(begun, snapshot.absent.get(segment, begun))
 
 
 def _claims_in(payload: bytes) -> Mapping[str, Any]:
