@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, assert_never
 
+from .core.compact import exactly
 from .credentials import (
     Headers,
     TokenGetter,
@@ -218,7 +219,7 @@ class Guard:
         return raw if raw or raw is None else _written(self._invalid_request, request)
 
     def _gotten(self, found: object) -> str | bytes | None:
-        if not isinstance(found, str | bytes | None) and not self._told_of_getter:
+        if found is not None and exactly(found) is None and not self._told_of_getter:
             self._told_of_getter = True
             tell(
                 logger.warning,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
 
+from .core.compact import exactly
 from .errors import ConfigurationError
 from .rules import refuse, text_of
 
@@ -65,11 +66,7 @@ def exact(raw: object) -> str | bytes | None:
 
     A subclass can say that it equals what it does not; nothing that is compared later is of one.
     """
-    if raw is None or type(raw) is str or type(raw) is bytes:
-        return raw
-    if isinstance(raw, str):
-        return str.__str__(raw)
-    return bytes(memoryview(raw)) if isinstance(raw, bytes) else ""
+    return None if raw is None else exactly(raw) or ""
 
 
 def is_b64token(raw: str | bytes) -> bool:

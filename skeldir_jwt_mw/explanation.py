@@ -13,7 +13,7 @@ from typing import Any
 
 from .config import Issuer
 from .core.claims import compile_claims
-from .core.compact import compile_header_check, parse_header
+from .core.compact import compile_header_check, max_header_bytes, parse_header
 from .core.pointer import first_member, parse_pointer
 from .errors import InvalidToken
 
@@ -45,7 +45,8 @@ def checks(issuer: Issuer, raw: str, contents: Mapping[str, Any], now: float) ->
 
 def _verdict_on_header(issuer: Issuer, raw: str) -> Row:
     try:
-        compile_header_check(issuer)(parse_header(raw.partition(".")[0].encode()))
+        segment = raw.partition(".")[0].encode()
+        compile_header_check(issuer)(parse_header(segment, max_header_bytes(issuer.ignored_headers)))
     except (InvalidToken, UnicodeEncodeError) as error:
         return {"verdict": getattr(error, "code", "malformed")}
     return {"verdict": "ok"}

@@ -120,17 +120,17 @@ class ScopeRequest:
     @property
     def authorization(self) -> Sequence[bytes]:
         """The `Authorization` lines. Names need not be in lower case; length first, for speed."""
-        lines: tuple[bytes, ...] = ()
+        lines: list[bytes] = []
         for name, value in self._scope.get("headers", ()):
             if len(name) == 13 and name.lower() == b"authorization":
-                lines += (value,)
-        return lines
+                lines.append(value)
+        return tuple(lines)
 
     @property
     def headers(self) -> Headers:
         """All header lines, decoded as Latin-1."""
-        headers: dict[str, tuple[str, ...]] = {}
+        headers: dict[str, list[str]] = {}
         for raw_name, value in self._scope.get("headers", ()):
             name = raw_name.decode("latin-1").lower()
-            headers[name] = (*headers.get(name, ()), value.decode("latin-1"))
-        return headers
+            headers.setdefault(name, []).append(value.decode("latin-1"))
+        return {name: tuple(lines) for name, lines in headers.items()}

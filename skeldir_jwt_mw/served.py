@@ -77,11 +77,6 @@ class Roster:
     served: tuple[Served, ...]
     alone: Served | None  # the only issuer, if there is only one
 
-    @property
-    def has_templates(self) -> bool:
-        """Whether more than `iss` decides whose a token is."""
-        return self.routes.has_templates
-
     def of(self, claims: Mapping[str, Any]) -> Served:
         """The issuer that a token belongs to, by its `iss` and before any key is looked up (R24, R30)."""
         position = self.routes.position(claims)

@@ -11,7 +11,7 @@ before its token is judged again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from .clock import Clock
 from .config import RefreshPolicy
@@ -20,11 +20,13 @@ from .core.compact import (
     Header,
     MalformedJSON,
     claimed_issuer,
+    exactly,
     header_segment,
     may_be_issued_after,
     parse_header,
     parse_object,
     split,
+    too_large,
 )
 from .core.issuer import serves_issuer
 from .core.keys import Miss
@@ -43,15 +45,9 @@ def exact(raw: object) -> str | bytes:
 
     Made once, at the door: what comes after may tell types and values apart by identity.
     """
-    kind = type(raw)
-    if kind is str or kind is bytes:
-        return raw  # type: ignore[return-value]
-    # By its type: `isinstance` believes the `__class__` of a lazy object.
-    if issubclass(kind, str):
-        return str.__str__(cast(str, raw))
-    if issubclass(kind, bytes):
-        return bytes.__getitem__(cast(bytes, raw), slice(None))
-    raise InvalidToken("malformed", "the token is neither str nor bytes")
+    if (made := exactly(raw)) is None:
+        raise InvalidToken("malformed", "the token is neither str nor bytes")
+    return made
 
 
 class Verification:
@@ -74,6 +70,8 @@ class Verification:
 
     def judge(self, raw: str | bytes, errand: Errand | None) -> VerifiedToken | Errand:
         """A verdict on an `exact` token; `errand` is what its request has waited for so far."""
+        if len(raw) > self._max_token_bytes:  # before anything is made of it, be it a digest
+            raise too_large(self._max_token_bytes)
         # set_issuers replaces it: what an old issuer verified must not get into the new one
         cache = self.cache
         if cache is not None and (remembered := cache.recall(raw)) is not None:
@@ -142,8 +140,7 @@ class Verification:
     def _served_by(self, payload: bytes) -> Served:
         """The issuer that a token belongs to, by its `iss` and before any key is looked up (R24, R30)."""
         iss = claimed_issuer(payload)
-        claims = _claims_in(payload) if iss is None or self.roster.has_templates else {"iss": iss}
-        return self.roster.of(claims)
+        return self.roster.of(_claims_in(payload) if iss is None else {"iss": iss})
 
     def _refuse_at_the_gate(self, raw: str | bytes, served: Served, now: float) -> None:
         """While the gate is closed after a good refresh, refuse an unknown kid by its header alone.

@@ -226,10 +226,11 @@ def _audience_list(aud: Any, audiences: frozenset[str]) -> tuple[str, ...]:
 
 
 def _audience_hint(aud: str, audiences: frozenset[str]) -> str | None:
+    bare, folded = aud.rstrip("/"), aud.casefold()
     for audience in audiences:
-        if aud.rstrip("/") == audience.rstrip("/"):
+        if bare == audience.rstrip("/"):
             return "aud differs by a trailing slash"
-        if aud.casefold() == audience.casefold():
+        if folded == audience.casefold():
             return "aud differs in upper and lower case"
     return None
 

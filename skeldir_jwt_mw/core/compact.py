@@ -10,7 +10,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from skeldir_jwt_mw.errors import InvalidToken
 
@@ -25,6 +25,7 @@ __all__ = [
     "claimed_issuer",
     "compile_header_check",
     "decode_segment",
+    "exactly",
     "header_segment",
     "is_key_id",
     "max_header_bytes",
@@ -33,6 +34,7 @@ __all__ = [
     "parse_object",
     "split",
     "thumbprints_in",
+    "too_large",
 ]
 
 MAX_HEADER_BYTES = 2048  # decoded
@@ -75,6 +77,24 @@ Compact = tuple[bytes, bytes, bytes, bytes]
 """Signing input, header segment (base64url, not judged yet), payload (decoded), signature (decoded)."""
 
 
+def exactly(raw: object) -> str | bytes | None:
+    """A string or bytes as an exact one, whatever a subclass makes of itself; None for what is neither."""
+    kind = type(raw)
+    if kind is str or kind is bytes:
+        return raw  # type: ignore[return-value]
+    # By its type: `isinstance` believes the `__class__` of a lazy object.
+    if issubclass(kind, str):
+        return str.__str__(cast(str, raw))
+    if issubclass(kind, bytes):
+        return bytes.__getitem__(cast(bytes, raw), slice(None))
+    return None
+
+
+def too_large(max_bytes: int) -> InvalidToken:
+    """The refusal of a token of more than `max_bytes`."""
+    return InvalidToken("too_large", f"the token is longer than {max_bytes} bytes (max_token_bytes)")
+
+
 def split(token: object, max_bytes: int) -> Compact:
     """Take a compact JWS of at most `max_bytes` apart; raises `InvalidToken` (R01-R04; RFC 7515 §7.1).
 
@@ -84,7 +104,7 @@ def split(token: object, max_bytes: int) -> Compact:
     if not isinstance(token, (str, bytes)):
         raise InvalidToken("malformed")
     if len(token) > max_bytes:
-        raise InvalidToken("too_large", f"the token is longer than {max_bytes} bytes (max_token_bytes)")
+        raise too_large(max_bytes)
     if isinstance(token, str):
         # Asked before encode(), whose error would hold the token.
         if not token.isascii():
@@ -152,7 +172,8 @@ def may_be_issued_after(token: str | bytes, moment: float) -> bool:
         return True
     if b"\\" in payload:  # an escape may hide the name
         return True
-    return any(value == b"" or float(value) + 1 > moment for value in _IAT.findall(payload))
+    found = _IAT.findall(payload)
+    return b"" in found or max(map(int, found), default=-1) + 1 > moment
 
 
 def _unframed(token: bytes) -> InvalidToken:

@@ -32,6 +32,15 @@ def verifiers(signer: Signer) -> Iterator[Verifiers]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def everything(signer: Signer, tokens: dict[str, str]) -> Iterator[Verifiers]:
+    """Verifiers with every option; every token has been there before, and is remembered if it can be."""
+    made = Verifiers(signer.jwks, everything=True)
+    made.warm(tokens.values())
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def verifier(verifiers: Verifiers) -> Verifier:
     return verifiers.get()

@@ -16,6 +16,7 @@ def description(method: str, path: str, token: VerifiedToken | None, **more: Any
         "method": method,
         "path": path,
         "subject": None if token is None else token.subject,
+        "tenant": None if token is None else token.tenant,
         "current": None if current is None else current.subject,
         **more,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from copy import copy
 from typing import Any
@@ -23,8 +23,17 @@ from skeldir_jwt_mw.testing.tokens import b64url
 ISSUER = "https://login.example.com/"
 AUDIENCE = "orders-api"
 JWKS_VARIABLE = "ADAPTER_TESTS_JWKS"
-EVERYTHING_VARIABLE = "ADAPTER_TESTS_EVERYTHING"  # set: tokens are remembered, and there is another issuer
-OTHER_ISSUER = "urn:another"  # no URL, so it is in no metadata
+EVERYTHING_VARIABLE = "ADAPTER_TESTS_EVERYTHING"  # set: verifiers have every option
+TENANT = "acme"
+# Neither is a URL, so they are in no metadata; and no token of the tests is for their audience.
+OTHER_ISSUERS = ("urn:another", ISSUER + "{tid}/")
+EVERY_OPTION: Mapping[str, Any] = {
+    "tenant_claim": "tid",
+    "claims": {"/tid": (TENANT, "other")},
+    "required_claims": ("exp",),
+    "scope_claims": ("/scope", "/scp"),
+    "ignored_headers": ("jku", "x5c", "x5u", "zip"),
+}
 
 
 class DownSource:
@@ -40,7 +49,7 @@ class DownSource:
 class Verifiers:
     """A verifier with keys and one without, made when they are first asked for.
 
-    With `everything` they remember tokens, and have another issuer besides.
+    With `everything` they remember tokens, and have other issuers besides and every option.
     """
 
     def __init__(self, jwks: str, *, everything: bool = False) -> None:
@@ -57,8 +66,10 @@ class Verifiers:
         if keys not in self._made:
             source = StaticSource(self._jwks) if keys else DownSource()
             policy = RefreshPolicy(wait_budget=1.5)
-            names = (ISSUER, OTHER_ISSUER) if self.everything else (ISSUER,)
-            issuers = [Issuer(name, audience=AUDIENCE, source=source) for name in names]
+            options = EVERY_OPTION if self.everything else {}
+            issuers = [Issuer(ISSUER, audience=AUDIENCE, source=source, **options)]
+            if self.everything:
+                issuers += [Issuer(name, audience="x", source=source, **options) for name in OTHER_ISSUERS]
             self._made[keys] = Verifier(issuers, policy=policy, token_cache=64 if self.everything else 0)
         return self._made[keys]
 
@@ -124,6 +135,7 @@ class Signer:
             "iat": now,
             "exp": now + 3600,
             "scope": "orders:read orders:write",
+            "tid": TENANT,
             **claims,
         }
         present = {name: value for name, value in payload.items() if value is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -100,6 +101,15 @@ def test_descriptions_fit_into_quotes_as_they_are() -> None:
 def test_a_header_with_a_length_of_thirteen_is_not_taken_for_authorization(verifier: Verifier) -> None:
     lines = [(b"x-13-letters-", b"a"), (b"Authorization", b"b"), (b"authorization", b"c")]
     assert ScopeRequest({**HTTP, "headers": lines}).authorization == (b"b", b"c")
+
+
+@pytest.mark.parametrize(("name", "shown"), [("authorization", "authorization"), ("cookie", "headers")])
+def test_many_lines_of_one_name_take_as_long_as_they_are_many(name: str, shown: str) -> None:
+    """A server may have no limit to them: a megabyte of lines without a value was eight seconds."""
+    lines = [(name.encode(), b"")] * 50_000
+    began = time.thread_time()
+    getattr(ScopeRequest({**HTTP, "headers": lines}), shown)
+    assert time.thread_time() - began < 1.0
 
 
 def test_headers_are_shown_in_lower_case_with_all_their_lines() -> None:

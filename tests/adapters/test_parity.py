@@ -68,10 +68,12 @@ def every_token(signer: Signer) -> dict[str, str]:
     return {**signer.tokens(), **odd_tokens(signer)}
 
 
+@pytest.mark.parametrize("options", ["by default", "everything on"])
 @pytest.mark.parametrize("judge", JUDGES)
 def test_every_adapter_agrees_with_verify(
-    judge: str, verifier: Verifier, every_token: dict[str, str]
+    judge: str, options: str, verifiers: Verifiers, everything: Verifiers, every_token: dict[str, str]
 ) -> None:
+    verifier = (everything if options == "everything on" else verifiers).get()
     for kind, raw in every_token.items():
         expected, verdict = by_verify(verifier, raw), JUDGES[judge](verifier, raw)
         assert verdict == expected, kind
@@ -115,11 +117,12 @@ def test_every_adapter_agrees_on_the_tenant(judge: str, of_tenants: Verifier, si
 
 
 def test_the_tokens_are_accepted_and_refused_in_every_way(
-    verifier: Verifier, verifiers: Verifiers, every_token: dict[str, str]
+    verifiers: Verifiers, everything: Verifiers, every_token: dict[str, str]
 ) -> None:
-    verdicts = [by_verify(verifier, raw) for raw in every_token.values()]
-    statuses = [verdict for verdict in verdicts if isinstance(verdict, int)]
-    assert {*statuses} == {400, 401}
-    assert len(verdicts) - len(statuses) >= 10
+    for verifier in (verifiers.get(), everything.get()):
+        verdicts = [by_verify(verifier, raw) for raw in every_token.values()]
+        statuses = [verdict for verdict in verdicts if isinstance(verdict, int)]
+        assert {*statuses} == {400, 401}
+        assert len(verdicts) - len(statuses) >= 10
     assert by_verify(verifiers.get(keys=False), every_token["valid"]) == 503
     assert len({*every_token.values()}) == len(every_token) >= 40

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 from calling import Adapter, InProcessASGI, InProcessWSGI, Result
-from identity import Signer, Verifiers, user_key
+from identity import TENANT, Signer, Verifiers, user_key
 from live_servers import Gunicorn, Uvicorn
 from request_table import CASES, Case, by_rule
 
@@ -30,15 +30,6 @@ FRAMEWORKS = {"django": "django_adapter", "fastapi": "fastapi_adapter", "flask":
 for framework, module in FRAMEWORKS.items():
     if find_spec(framework) is not None:
         ADAPTERS |= import_module(module).ADAPTERS
-
-
-@pytest.fixture(scope="module")
-def everything(signer: Signer, tokens: dict[str, str]) -> Iterator[Verifiers]:
-    """Verifiers that remember tokens and have several issuers; every token has been there before."""
-    made = Verifiers(signer.jwks, everything=True)
-    made.warm(tokens.values())
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module", params=[*ADAPTERS, *(f"{name}, everything on" for name in ADAPTERS)])
@@ -85,6 +76,7 @@ def _reached_the_app(result: Result, case: Case, *, everything: bool) -> None:
     assert seen is not None, "the app was not called"
     assert (seen["subject"], seen["current"]) == (case.subject, case.subject)
     known = case.subject is not None
+    assert seen["tenant"] == (TENANT if known and everything else None)
     if "user" in seen:
         subject = case.subject or ""
         assert seen["user"] == [known, subject, user_key(subject, everything=everything)]

@@ -10,6 +10,7 @@ import pytest
 from asking import ask_status
 from django.test import Client, override_settings
 from django.urls import path
+from django.utils.functional import SimpleLazyObject
 from fastapi import FastAPI, Security
 from identity import Odd, Verifiers
 from rest_framework.response import Response as RestResponse
@@ -18,6 +19,7 @@ from rest_framework.views import APIView
 from skeldir_jwt_mw import VerifiedToken, Verifier
 from skeldir_jwt_mw._http import Guard, Response, ScopeRequest, Verified
 from skeldir_jwt_mw.asgi import JWTMiddleware as ASGIMiddleware
+from skeldir_jwt_mw.asgi import jwt_shaped
 from skeldir_jwt_mw.django.rest_framework import JWTAuthentication
 from skeldir_jwt_mw.fastapi import JWTBearer
 
@@ -215,16 +217,22 @@ def test_a_verified_token_of_another_request_authenticates_nobody(
 # -- what a getter may return ------------------------------------------------------------------------------
 
 
+LAZY = SimpleLazyObject(lambda: "a.b.c")  # says that it is of the class str, and is not
+LAZY_BYTES = SimpleLazyObject(lambda: b"a.b.c")
+
+
 @pytest.mark.parametrize(
-    "found", [{}, {"a": 1}, [], ["a.b.c"], 0, 1, True, 1.5, bytearray(b"a.b.c"), object()]
+    "found",
+    [{}, {"a": 1}, [], ["a.b.c"], 0, 1, True, 1.5, bytearray(b"a.b.c"), object(), LAZY, LAZY_BYTES],
 )
 def test_what_a_getter_returns_is_a_string_or_malformed(
     verifier: Verifier, found: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    guard = Guard(verifier, token_getter=lambda _: found)
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    for _ in range(2):
-        answer = guard.judge(ScopeRequest(scope))
+    guard = Guard(verifier, token_getter=lambda _: found)
+    shaped = Guard(verifier, token_getter=jwt_shaped(lambda _: found))
+    for one in (guard, shaped, guard):
+        answer = one.judge(ScopeRequest(scope))
         assert isinstance(answer, Response)
         assert answer.status == 400
     [record] = caplog.records

@@ -32,6 +32,11 @@ TAMPERING = "tests/fleet/test_fleet_tampering.py::"
 TENANTS = "tests/adapters/test_tenant_context.py::"
 OF_ASGI = "tests/adapters/test_asgi.py::"
 PREFLIGHTS = "tests/adapters/test_preflights.py::"
+OPTIONS = "tests/hostile/test_hostile_options.py::"
+IN_EVERY_SHAPE = OPTIONS + "test_no_hostile_token_is_accepted_in_any_shape_under_any_option[everything]"
+NOTHING_ELSE = OPTIONS + (
+    "test_the_good_token_is_accepted_in_every_shape_and_nothing_else_is_a_token[the defaults]"
+)
 REQUESTS = "tests/adapters/test_request_table.py::"
 REUSE = "tests/adapters/test_reuse.py::"
 USERS = "tests/adapters/test_user_keys.py::"
@@ -72,6 +77,15 @@ def one(proof: str, where: str, old: str, new: str) -> Mutation:
     return Mutation(proof=proof, patches=(Patch(where=where, old=old, new=new),))
 
 
+NO_DIGEST = 'raise TypeError("a token is looked up as an exact str or bytes")'
+SUBCLASSES_COME_IN = (
+    Patch(where="core.compact:exactly", old="return str.__str__(cast(str, raw))", new="return raw"),
+    Patch(
+        where="core.compact:exactly",
+        old="return bytes.__getitem__(cast(bytes, raw), slice(None))",
+        new="return raw",
+    ),
+)
 SLOW_ANYWHERE = (
     Patch(where="pool:Pool._see_to_it", old=" and self._carried_slow() < MAX_SLOW", new=""),
     Patch(where="pool:Pool._pick", old=" and self._carried_slow() < MAX_SLOW", new=""),
@@ -251,6 +265,26 @@ MUTATIONS: dict[str, Mutation] = {
         "outer, self._outer, self._token = self._outer, None, None",
         "outer = self._outer",
     ),
+    # Remembered tokens.
+    "subclasses are remembered under one digest": Mutation(
+        proof=IN_EVERY_SHAPE,
+        patches=(*SUBCLASSES_COME_IN, Patch(where="token_cache:_digest", old=NO_DIGEST, new='return b""')),
+    ),
+    "tokens are remembered by what they say they equal": Mutation(
+        proof=IN_EVERY_SHAPE,
+        patches=(*SUBCLASSES_COME_IN, Patch(where="token_cache:_digest", old=NO_DIGEST, new="return raw")),
+    ),
+    "whatever is no token is a token of no digest": Mutation(
+        proof=NOTHING_ELSE,
+        patches=(
+            Patch(
+                where="verification:exact",
+                old='raise InvalidToken("malformed", "the token is neither str nor bytes")',
+                new="return raw",
+            ),
+            Patch(where="token_cache:_digest", old=NO_DIGEST, new='return b""'),
+        ),
+    ),
     # Adapters.
     "a preflight passes without leave": one(
         PREFLIGHTS + "test_a_forged_preflight_gets_to_no_wsgi_app",
@@ -356,7 +390,7 @@ MUTATIONS: dict[str, Mutation] = {
         "if True:",
     ),
     "Authlib in Django sets no current token": one(
-        "tests/adapters/test_parity.py::test_every_adapter_agrees_with_verify[authlib in django]",
+        "tests/adapters/test_parity.py::test_every_adapter_agrees_with_verify[authlib in django-by default]",
         "authlib:_let_be_current",
         "open_in_django(shown, token)",
         "pass",

@@ -10,6 +10,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from skeldir_jwt_mw.testing.tokens import SigningKey, b64url
 
-ISSUER = "https://login.example.com/"
+TENANT = "acme"  # in the name of the issuer and in a claim, as a template of issuers has it
+ISSUER = f"https://login.example.com/{TENANT}/"
 AUDIENCE = "orders-api"
 NOW = int(time.time())
 MAX_TOKEN_BYTES = 16_384
@@ -79,6 +81,7 @@ def claims_of(**changes: Any) -> dict[str, Any]:
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": "user-1",
+        "tid": TENANT,
         "iat": NOW,
         "exp": NOW + 3600,
         "scope": "orders:read",
@@ -90,7 +93,24 @@ def claims_of(**changes: Any) -> dict[str, Any]:
 def signed(head: str, body: str, signer: SigningKey | None = None) -> str:
     """A token of two segments as they are, under a good signature over exactly them."""
     signature = (signer or key("ES256")).sign(f"{head}.{body}".encode())
-    return f"{head}.{body}.{b64url(signature)}"
+    made = f"{head}.{body}.{b64url(signature)}"
+    for noted in _NOTING:
+        noted.append(made)
+    return made
+
+
+_NOTING: list[list[str]] = []
+
+
+@contextmanager
+def noting_what_is_signed() -> Iterator[list[str]]:
+    """A list of all tokens that are signed meanwhile, good ones of which others are made among them."""
+    noted: list[str] = []
+    _NOTING.append(noted)
+    try:
+        yield noted
+    finally:
+        _NOTING.pop()
 
 
 def token(

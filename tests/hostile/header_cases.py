@@ -11,6 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from skeldir_jwt_mw.testing.tokens import SigningKey, b64url
 
+# Keys that are older than a token do not say that its key is unknown.
+A_WHILE_AGO = claims_of(iat=NOW - 180)
+
 NO_STRINGS = {
     "null": None,
     "true": True,
@@ -208,7 +211,7 @@ def key_brought_along() -> Iterator[Made]:
         "x5c": ["MIIB"],
     }
     for name, value in members.items():
-        yield f"{name}, signed by it", token(header_of(evil, **{name: value}), signer=evil)
+        yield f"{name}, signed by it", token(header_of(evil, **{name: value}), A_WHILE_AGO, evil)
         yield (
             f"{name}, under a trusted kid",
             token(header_of(evil, kid="es256", **{name: value}), signer=evil),
@@ -249,8 +252,7 @@ def kid_that_nobody_has() -> Iterator[Made]:
         "null", "None",
         "undefined", "-1", "__proto__", "constructor", "es256,rs256", "k" * 256,
     ):  # fmt: skip
-        # Issued a while ago: keys that are older than a token do not say that its key is unknown.
-        yield ascii(kid), token(header_of(kid=kid), claims_of(iat=NOW - 180))
+        yield ascii(kid), token(header_of(kid=kid), A_WHILE_AGO)
 
 
 @family("R15", "ambiguous_key")

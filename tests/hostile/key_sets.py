@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from crafting import header_of, json_of, key, key_set, rsa_key, token, with_signature
+from crafting import ISSUER, header_of, json_of, key, key_set, rsa_key, token, with_signature
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from header_cases import macced
 from signature_cases import N_256, P_256
@@ -132,7 +132,7 @@ BAD_MEMBERS: dict[str, dict[str, Any]] = {
     "kid with NUL": {"kid": "es256\0"},
     "issuer a number": {"issuer": 1},
     "issuer of somebody else": {"issuer": "https://evil.example/"},
-    "issuer a list": {"issuer": ["https://login.example.com/"]},
+    "issuer a list": {"issuer": [ISSUER]},
     "x5c a string": {"x5c": "MIIB"},
     "x5c with a number": {"x5c": [1]},
     "x5u a list": {"x5u": []},

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from crafting import (
+    ISSUER,
     Made,
     claims_of,
     family,
@@ -362,7 +363,7 @@ def two_keys_of_one_name() -> Iterator[Made]:
 def keys_of_another_issuer() -> Iterator[Made]:
     for issuer in (
         "https://evil.example/",
-        "https://login.example.com",
+        ISSUER.rstrip("/"),
         "",
         "*",
         "{iss}",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from corpus import FAMILIES
-from crafting import AUDIENCE, header_of, key, key_set, token
+from crafting import AUDIENCE, ISSUER, header_of, key, key_set, token
 
 from skeldir_jwt_mw import InvalidToken, Issuer, KeysUnavailable, RefreshPolicy, Verifier
 from skeldir_jwt_mw.sources import CallableSource
@@ -67,7 +67,7 @@ def test_r54_no_hostile_token_of_any_family_causes_more_than_one_fetch(idp: Loop
 def test_r52_a_set_of_64_keys_is_read_and_one_of_65_is_not(others: int, usable: bool) -> None:
     keys = key_set(*(key("EdDSA").jwk(kid=f"k{number}") for number in range(others)), key("ES256").jwk())
     source = CallableSource(lambda: keys, identity="many")
-    verifier = Verifier([Issuer("https://login.example.com/", audience=AUDIENCE, source=source)])
+    verifier = Verifier([Issuer(ISSUER, audience=AUDIENCE, source=source)])
     if usable:
         assert verifier.verify(token()).kid == "es256"
     else:
@@ -80,6 +80,6 @@ def test_r15_a_kid_is_a_name_and_no_path_or_statement() -> None:
     for kid in ("../../etc/passwd", "'; DROP TABLE keys; --", "${jndi:ldap://a}", "{0}", "%s", "a\\b"):
         named = key("ES256").jwk(kid=kid)
         source = CallableSource(lambda named=named: key_set(named), identity="named")
-        verifier = Verifier([Issuer("https://login.example.com/", audience=AUDIENCE, source=source)])
+        verifier = Verifier([Issuer(ISSUER, audience=AUDIENCE, source=source)])
         assert verifier.verify(token(header_of(kid=kid))).kid == kid
         verifier.close()

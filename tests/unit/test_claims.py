@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -463,6 +464,23 @@ CLOCKS = "by less than a minute: do the clocks agree?"
 def test_a_refusal_says_why_in_fixed_words(changes: dict[str, Any], code: str, hint: str | None) -> None:
     error = refusal(claims(**changes), leeway=30)
     assert (error.code, error.hint) == (code, hint)
+
+
+def test_an_audience_is_read_no_oftener_where_there_are_many() -> None:
+    aud, read = "A" * 10_000, 0
+
+    def profile(_: Any, event: str, called: Any) -> None:
+        nonlocal read
+        read += event == "c_call" and getattr(called, "__self__", None) is aud
+
+    check = compile_claims(Issuer(ISSUER, audience=[f"api-{number}" for number in range(1000)]))
+    sys.setprofile(profile)
+    try:
+        with pytest.raises(InvalidToken):
+            check(claims(aud=aud), NOW)
+    finally:
+        sys.setprofile(None)
+    assert 1 <= read <= 4
 
 
 def test_the_hint_for_a_template_names_no_issuer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from skeldir_jwt_mw import InvalidToken, Issuer
 from skeldir_jwt_mw.core.claims import compile_claims
 from skeldir_jwt_mw.explanation import checks
+from skeldir_jwt_mw.pasted import contents_of
+from skeldir_jwt_mw.report import printed
 from skeldir_jwt_mw.testing import SigningKey, mint
+from skeldir_jwt_mw.testing.tokens import b64url
 
 URL, NOW = "https://login.example.com/", 1_800_000_000.0
 KEY = SigningKey.generate()
@@ -54,6 +58,38 @@ def test_the_header_has_a_check_of_its_own() -> None:
         assert found["header"]["verdict"] == code
     assert checks(PLAIN, "e30.e30.", {"header": {}}, NOW)["header"]["verdict"] == "bad_header"
     assert checks(PLAIN, "\udc80.x.", {"header": {}}, NOW)["header"]["verdict"] == "malformed"
+
+
+@pytest.mark.parametrize(("ignored", "code"), [(("x5c",), "ok"), ((), "too_large")])
+def test_a_header_is_as_long_as_the_issuer_lets_it_be(ignored: tuple[str, ...], code: str) -> None:
+    issuer = Issuer(URL, audience="orders-api", ignored_headers=ignored)
+    header = {"alg": "ES256", "x5c": ["A" * 3000]}
+    raw = mint(KEY, GOOD[PLAIN], header=header)
+    assert checks(issuer, raw, {"header": header}, NOW)["header"]["verdict"] == code
+
+
+def test_members_that_stand_several_times_are_all_shown_and_soon() -> None:
+    def shown(claims: str) -> dict[str, Any]:
+        found = contents_of(f"e30.{b64url(claims.encode())}.")["claims"]
+        assert isinstance(found, dict)
+        return found
+
+    several = shown('{"a":1,"a (again)":2,"a":3,"a":4,"a (again, 2)":5}')
+    assert list(several.values()) == [1, 2, 3, 4, 5]
+    assert list(several)[:2] == ["a", "a (again)"]
+    began = time.thread_time()
+    assert len(shown('{"a":1' + ',"a":1' * 8000 + "}")) == 8001
+    assert time.thread_time() - began < 1.0
+
+
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]")])
+def test_what_nests_without_end_is_not_shown(opening: str, closing: str) -> None:
+    for depth, name in ((99, {"claims"}), (100, set()), (600, set()), (9000, set())):
+        claims = '{"a":' + opening * depth + "1" + closing * depth + "}"
+        found = contents_of(f".{b64url(claims.encode())}.")
+        assert set(found) == name
+        for as_json in (False, True):
+            assert printed(found, as_json=as_json)[:1] == ("{" if as_json else "c" if name else "")
 
 
 SPOILT: list[tuple[Issuer, str, Any, str]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -69,9 +69,9 @@ def verifier(idp: LoopbackIssuer, make: MakeVerifier) -> Verifier:
     return verifier
 
 
-def spoilt(idp: LoopbackIssuer, *names: str) -> str:
+def spoilt(idp: LoopbackIssuer, *names: str, claims: Mapping[str, Any] | None = None) -> str:
     header: dict[str, Any] = {}
-    claims: dict[str, Any] = {}
+    claims = dict(claims or {})
     key = None
     for name in names:
         spoil = DEFECTS[name][0]
@@ -126,6 +126,38 @@ def test_an_unknown_kid_costs_no_claims_and_no_signature_while_the_gate_is_close
     assert refusal(verifier, idp.stranger_token()) == "unknown_kid"
     token = idp.stranger_token()
     assert stages_of(verifier, token) == ["framing", "header"]  # the framing is that it is a str
+
+
+TEMPLATE = "https://login.example.com/{tid}/"
+
+
+@pytest.mark.parametrize("name", ["bad_header", "wrong_type", "bad_signature"])
+@pytest.mark.parametrize("also", ["https://other.example/", TEMPLATE])
+def test_no_payload_is_read_before_its_signature_where_there_are_several_issuers(
+    idp: LoopbackIssuer, make: MakeVerifier, also: str, name: str
+) -> None:
+    verifier = make([issuer_of(idp), issuer_of(idp, issuer=also, tenant_claim="tid")], policy=SLOW)
+    verifier.warm()
+    for iss in (idp.issuer, also.replace("{tid}", "acme")):
+        claims = {"iss": iss, "tid": "acme"}
+        assert verifier.verify(idp.token(claims=claims)).issuer == iss
+        token = spoilt(idp, name, claims=claims)
+        assert refusal(verifier, token) == name
+        assert "JSON" not in stages_of(verifier, token)
+
+
+def too_long(token: str) -> str:
+    head, _, signature = token.split(".")
+    return f"{head}.{'A' * 20_000}.{signature}"
+
+
+def test_what_is_too_long_is_not_read_while_the_gate_is_closed(
+    idp: LoopbackIssuer, verifier: Verifier
+) -> None:
+    assert refusal(verifier, idp.stranger_token()) == "unknown_kid"
+    token = too_long(idp.stranger_token())
+    assert refusal(verifier, token) == "too_large"
+    assert stages_of(verifier, token) == ["framing"]
 
 
 def test_a_token_of_nobody_costs_no_more_where_there_are_many_issuers(

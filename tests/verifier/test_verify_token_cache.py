@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 import pytest
+from shapes import no_tokens, shapes
 from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, snapshot_of
 
-from skeldir_jwt_mw import InsufficientScope, Verifier
-from skeldir_jwt_mw.testing import LoopbackIssuer
+from skeldir_jwt_mw import InsufficientScope, Verifier, token_cache
+from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
+from skeldir_jwt_mw.token_cache import Remembered, TokenCache
 
 
 class CountedKeys:
@@ -210,6 +212,139 @@ def test_no_token_is_kept_in_the_cache(idp: LoopbackIssuer, verifier: Verifier) 
     verifier.verify(raw)
     assert verifier._verification.cache is not None
     assert all(len(key) == 32 and key not in raw.encode() for key in verifier._verification.cache._entries)
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_what_is_too_long_is_not_looked_up(
+    verifier: Verifier, ask: Ask, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    looked_up: list[bytes] = []
+    monkeypatch.setattr(token_cache, "sha256", looked_up.append)
+    assert refusal(verifier, kind("a" * 20_000), ask) == "too_large"
+    assert looked_up == []
+
+
+@pytest.mark.parametrize("name", [*no_tokens("x"), *list(shapes("x", "x"))[2:]])
+def test_the_cache_itself_looks_up_nothing_but_an_exact_str_or_bytes(
+    idp: LoopbackIssuer, verifier: Verifier, name: str
+) -> None:
+    raw = idp.token()
+    verifier.verify(raw)
+    cache = verifier._verification.cache
+    assert cache is not None
+    before = dict(cache._entries)
+    entry = next(iter(before.values()))
+    thing = {**no_tokens(raw), **shapes(raw, raw)}[name]
+    for ask in (cache.recall, lambda odd: cache.remember(odd, entry)):
+        with pytest.raises(TypeError, match="exact str or bytes"):
+            ask(thing)
+    assert cache._entries == before
+    assert cache.recall(raw) is not None
+
+
+@pytest.mark.parametrize("name", no_tokens("x"))
+def test_what_is_no_token_is_none_after_a_good_one_came_in_every_shape(
+    idp: LoopbackIssuer, verifier: Verifier, ask: Ask, name: str
+) -> None:
+    raw = idp.token()
+    for shape in shapes(raw, raw).values():
+        ask(verifier, shape)
+    assert refusal(verifier, no_tokens(raw)[name], ask) == "malformed"
+
+
+def refusals(verifier: Verifier, raw: str, lie: str, ask: Ask) -> set[str]:
+    """The codes with which a token is refused in all of its shapes, some of which say that they are `lie`."""
+    return {refusal(verifier, shape, ask) for shape in shapes(raw, lie).values()}
+
+
+def test_no_shape_of_a_bad_token_is_remembered_or_taken_for_the_good_one(
+    idp: LoopbackIssuer, verifier: Verifier, ask: Ask
+) -> None:
+    good = idp.token()
+    for shape in shapes(good, good).values():
+        ask(verifier, shape)
+    before = remembered(verifier)
+    for bad, code in (
+        (idp.token(expires_in=-60), "expired"),
+        (idp.token(aud="billing-api"), "wrong_audience"),
+        (idp.token(key=SigningKey.generate(kid=idp.kids[0])), "bad_signature"),
+        (good.replace(".", "..", 1), "malformed"),
+    ):
+        for _ in range(2):
+            assert refusals(verifier, bad, good, ask) == {code}
+    assert remembered(verifier) == before
+
+
+def test_every_shape_of_a_remembered_token_ends_with_the_token(
+    idp: LoopbackIssuer, verifier: Verifier, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = idp.token(expires_in=60), idp.token(expires_in=3600)
+    for shape in (*shapes(short, long).values(), *shapes(long, short).values()):
+        ask(verifier, shape)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 120)
+    assert refusals(verifier, short, long, ask) == {"expired"}
+    assert all(ask(verifier, shape).expires_at > now + 120 for shape in shapes(long, short).values())
+
+
+def test_every_shape_of_a_remembered_token_ends_with_its_key(
+    idp: LoopbackIssuer, verifier: Verifier, ask: Ask
+) -> None:
+    old = idp.token()
+    for shape in shapes(old, old).values():
+        ask(verifier, shape)
+    idp.rotate(keep_previous=False)
+    verifier.refresh()
+    new = idp.token()
+    ask(verifier, new)
+    assert refusals(verifier, old, new, ask) == {"unknown_kid"}
+
+
+NARROWER: dict[str, tuple[dict[str, Any], str]] = {
+    "another audience": ({"audience": "billing-api"}, "wrong_audience"),
+    "another issuer": ({"issuer": "https://login.example.com/"}, "wrong_issuer"),
+    "other algorithms": ({"algorithms": ("EdDSA", "RS256")}, "algorithm_not_allowed"),
+    "one type": ({"token_types": ("at+jwt",)}, "wrong_type"),
+    "headers refused": ({"ignored_headers": ()}, "unsupported_header"),
+    "a pin": ({"claims": {"sub": "somebody-else"}}, "claim_mismatch"),
+    "a required claim": ({"required_claims": ("amr",)}, "missing_claim"),
+    "a tenant": ({"tenant_claim": "tid"}, "bad_tenant"),
+    "other scopes": ({"scope_claims": ("sub_scopes", "nested")}, "bad_scope"),
+    "less leeway": ({"leeway": 0.0}, "expired"),
+}
+
+
+@pytest.mark.parametrize("narrower", NARROWER)
+def test_no_shape_of_a_remembered_token_outlives_narrower_rules(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask, narrower: str
+) -> None:
+    wide = {"ignored_headers": ("x5c",), "leeway": 120.0}
+    verifier = make(issuer_of(idp, **wide), token_cache=100)
+    raw = idp.token(expires_in=-5, header={"typ": "JWT", "x5c": ["MIIB"]}, claims={"nested": {}})
+    for shape in shapes(raw, raw).values():
+        ask(verifier, shape)
+    options, code = NARROWER[narrower]
+    verifier.set_issuers(issuer_of(idp, **{**wide, **options}))
+    for _ in range(2):
+        assert refusals(verifier, raw, raw, ask) == {code}
+    verifier.set_issuers(issuer_of(idp, **wide))
+    assert ask(verifier, raw).subject == "user-1"
+
+
+def test_what_was_verified_under_the_old_rules_is_not_remembered_under_the_new(
+    idp: LoopbackIssuer, verifier: Verifier, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rules are replaced when the token is verified and not yet remembered."""
+    cache, raw = verifier._verification.cache, idp.token()
+    assert cache is not None
+
+    def overtaken(raw: str | bytes, entry: Remembered) -> None:
+        verifier.set_issuers(issuer_of(idp, audience="billing-api"))
+        TokenCache.remember(cache, raw, entry)
+
+    monkeypatch.setattr(cache, "remember", overtaken)
+    ask(verifier, raw)
+    assert refusals(verifier, raw, raw, ask) == {"wrong_audience"}
 
 
 @pytest.mark.parametrize("rubbish", [None, 5, "", b"", "\ud800", ["x"]])
