@@ -1,6 +1,6 @@
 """What a hostile token costs, as a multiple of a good one of its length.
 
-    python benchmarks/hostile.py             # every kind of token under every kind of options, the worst first
+    python benchmarks/hostile.py             # every kind of token and options, the worst first
     python benchmarks/hostile.py --top 20    # the worst 20
     python benchmarks/hostile.py --markdown  # the worst of each kind, as docs/security.md holds it
     python benchmarks/hostile.py --stdlib    # without orjson
@@ -61,7 +61,9 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     figures = sorted(measure(options.rounds), key=lambda figure: figure.ratio, reverse=True)
     if options.markdown:
-        print("| a token with a bad signature, or of an unknown key | bytes | times a good one | ns per byte |")
+        print(
+            "| a token with a bad signature, or of an unknown key | bytes | times a good one | ns per byte |"
+        )
         print("|---|---|---|---|")
         for figure in worst_of_each_kind(figures):
             print(
@@ -71,7 +73,9 @@ def main() -> None:
         return
     print(f"{'times':>6} {'bytes':>7} {'ns/byte':>8}  token; options")
     for figure in figures[: options.top or None]:
-        line = f"{figure.ratio:6.2f} {figure.size:7} {figure.nanoseconds:8.1f}  {figure.kind}; {figure.options}"
+        line = (
+            f"{figure.ratio:6.2f} {figure.size:7} {figure.nanoseconds:8.1f}  {figure.kind}; {figure.options}"
+        )
         print(line + ("" if figure.ratio <= BOUND else "  ABOVE THE BOUND"))
 
 

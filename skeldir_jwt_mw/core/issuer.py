@@ -107,11 +107,6 @@ class IssuerRoutes:
             else:
                 self._templates.append((template, position))
 
-    @property
-    def has_templates(self) -> bool:
-        """Whether one of the issuers is a template."""
-        return bool(self._templates)
-
     def position(self, claims: Mapping[str, Any]) -> int | None:
         """The issuer that the claims' `iss` belongs to, or None; an exact issuer goes before a template."""
         iss = claims.get("iss")
