@@ -163,6 +163,7 @@ def members(length: int) -> str:
 STUFFING: dict[str, Callable[[int], str]] = {
     "a long string": lambda length: '"x":"' + "x" * length + '"',
     "a string of escapes": lambda length: '"x":"' + "\\u00e9" * (length // 6) + '"',
+    "a string of surrogate pairs": lambda length: '"x":"' + "\\ud83d\\ude00" * (length // 12) + '"',
     "a string of quotes": lambda length: '"x":"' + '\\"' * (length // 2) + '"',
     "nesting without end": nested,
     "nesting to the limit": nested_to_the_limit,

@@ -43,7 +43,7 @@ MAX_CERTIFICATE_HEADER_BYTES = 8192  # decoded, for issuers whose headers bring 
 MAX_HEADER_CHARACTERS = (MAX_CERTIFICATE_HEADER_BYTES * 8 + 5) // 6  # the same, in base64url
 MAX_HEADER_PARTS = 32  # commas and opening brackets, those in strings too
 MAX_KEY_ID_BYTES = 256  # in UTF-8
-MAX_CLAIMED = 16  # strings called `iss`, at any depth, among which the issuer is looked for
+MAX_CLAIMED = 8  # strings called `iss`, at any depth, among which the issuer is looked for
 JWE_DOTS = 4
 
 _URL_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

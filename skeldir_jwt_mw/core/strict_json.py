@@ -62,7 +62,7 @@ def _integer(literal: str) -> int:
 
 
 def _real(literal: str) -> float:
-    if len(literal) > MAX_DIGITS and len(literal) - sum(map(literal.count, ".eE+-")) > MAX_DIGITS:
+    if len(literal) > MAX_DIGITS and len(literal.encode().translate(None, b".eE+-")) > MAX_DIGITS:
         raise MalformedJSON(_DIGITS)
     number = float(literal)
     if not math.isfinite(number):
