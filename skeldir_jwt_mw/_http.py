@@ -30,6 +30,7 @@ from .credentials import (
 )
 from .errors import InsufficientScope, InvalidToken, KeysUnavailable
 from .exempt import ExemptPaths
+from .log_lines import tell
 from .options import EXEMPT, EXEMPT_PREFLIGHT, NOTHING, REALM, REQUIRED, chosen
 from .preflight import is_preflight, tell_of_preflight
 from .protected_resource import ProtectedResource, Resource
@@ -219,7 +220,8 @@ class Guard:
     def _gotten(self, found: object) -> str | bytes | None:
         if not isinstance(found, str | bytes | None) and not self._told_of_getter:
             self._told_of_getter = True
-            logger.warning(
+            tell(
+                logger.warning,
                 "the token_getter returned something of the type %s, which is refused; it must return a "
                 "string or None",
                 type(found).__name__,

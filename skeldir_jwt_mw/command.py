@@ -14,6 +14,7 @@ from .clock import Clock
 from .core.order import Ending, Gate, Reason
 from .errors import ConfigurationError, JWTError, KeysUnavailable
 from .flight import Flight
+from .log_lines import tell
 from .refresher import Refresher
 from .waiting import wait_without_blocking
 
@@ -68,7 +69,12 @@ def warm(refresher: Refresher, clock: Clock) -> Command:
             if snapshot is None:
                 raise
             if now >= snapshot.adopted.refresh_at:
-                logger.warning("the keys of %s are past their schedule (%s)", refresher.name, error.reason)
+                tell(
+                    logger.warning,
+                    "the keys of %s are past their schedule (%s)",
+                    refresher.name,
+                    error.reason,
+                )
             return
     if refresher.usable(clock.monotonic()) is None:
         raise KeysUnavailable("running")

@@ -198,7 +198,8 @@ class Performer:
         except DeadlineExceeded:
             return FetchFailed("the source did not answer in time")
         except Occupied:
-            return FetchFailed("the source has not ended its previous fetch")
+            # The others of the fleet may have none that hangs, and can ask.
+            return LocalFetchFailed("the source has not ended its previous fetch")
         except GivenUp:
             return FetchFailed("the verifier was closed")
         except BaseException as error:  # SystemExit too: it is other people's code, in a thread of ours

@@ -16,6 +16,7 @@ import weakref
 from typing import Protocol, TypeAlias
 
 from .green import LATE, Library, library
+from .log_lines import tell
 
 logger = logging.getLogger("skeldir_jwt_mw")
 
@@ -56,7 +57,7 @@ def renew_if_forked(thing: Renewable) -> None:
             _renew(thing)
     if late and here not in _told:
         _told.add(here)
-        logger.warning(LATE, here[1])
+        tell(logger.warning, LATE, here[1])
 
 
 def _renew(thing: Renewable) -> None:

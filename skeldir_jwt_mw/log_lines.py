@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
+from collections.abc import Callable
 
 from .printable import printable
 
 _SLOT = re.compile(r"(\n?)%[a-zA-Z]")
+
+
+def tell(log: Callable[..., None], text: str, *arguments: object) -> None:
+    """Log what a request or a refresh has to tell: what the service's own handlers raise stops neither."""
+    with contextlib.suppress(Exception):
+        log(text, *arguments, stacklevel=2)
 
 
 class PrintableArguments(logging.Filter):

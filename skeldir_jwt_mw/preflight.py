@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from .exempt import overrides_method
+from .log_lines import tell
 from .request import Request
 
 logger = logging.getLogger("skeldir_jwt_mw")
@@ -35,7 +36,8 @@ def tell_of_preflight() -> None:
     if _told:
         return
     _told = True
-    logger.warning(
+    tell(
+        logger.warning,
         "refused a CORS preflight, which carries no token: CORS middleware belongs outside of this one, "
-        "where it answers preflights itself; exempt_preflight=True lets them in to where it stands now"
+        "where it answers preflights itself; exempt_preflight=True lets them in to where it stands now",
     )

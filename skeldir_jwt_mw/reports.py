@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable
 
 from .core.effects import Report
 from .core.keys import KeySet
+from .log_lines import tell
 
 logger = logging.getLogger("skeldir_jwt_mw")
 
@@ -28,9 +27,9 @@ class Reports:
         name, detail = self._name, report.detail
         match report.event:
             case "refreshed":
-                _say(logger.info, "fetched the keys of %s (%s)", name, detail)
+                tell(logger.info, "fetched the keys of %s (%s)", name, detail)
             case "forged_row":
-                _say(logger.warning, "the shared row of %s was tampered with: %s", name, detail)
+                tell(logger.warning, "the shared row of %s was tampered with: %s", name, detail)
             case "stranger_row":
                 self.last_error = f"the shared row is {detail}"
                 self._tell_once(
@@ -42,39 +41,33 @@ class Reports:
                 self._tell_once("private", "about the keys of %s: %s; tell the provider", detail)
             case "fetch_failed":
                 self.last_error = detail
-                _say(logger.warning, "fetching the keys of %s failed: %s", name, detail)
+                tell(logger.warning, "fetching the keys of %s failed: %s", name, detail)
             case "store_failed":
                 self.last_error = detail
-                _say(logger.warning, "the store of %s gave no answer: %s", name, detail)
+                tell(logger.warning, "the store of %s gave no answer: %s", name, detail)
             case "failed_here":
                 self.last_error = detail
-                _say(logger.error, "the keys of %s could not be fetched from here: %s", name, detail)
+                tell(logger.error, "the keys of %s could not be fetched from here: %s", name, detail)
 
     def adopted(self, keys: KeySet | None) -> None:
         """A refresh brought keys, None where they are the same as before."""
         self.last_error = None
         if keys is not None and len(keys) == 0:
-            _say(logger.error, "no key of %s fits the algorithms that it is configured for", self._name)
+            tell(logger.error, "no key of %s fits the algorithms that it is configured for", self._name)
 
     def lost(self) -> None:
         """A refresh will not come to an end."""
-        _say(logger.info, "a refresh of the keys of %s was lost with its thread, or by a freeze", self._name)
+        tell(logger.info, "a refresh of the keys of %s was lost with its thread, or by a freeze", self._name)
 
     def no_thread(self) -> None:
         """A refresh could not begin."""
-        _say(logger.error, "no thread could be started to refresh the keys of %s", self._name)
+        tell(logger.error, "no thread could be started to refresh the keys of %s", self._name)
 
     def broken_off(self, kind: str, where: str) -> None:
         """A bug ended a refresh; its own text may hold a secret and is not shown."""
-        _say(logger.error, "the refresh of %s broke off: %s\n%s", self._name, kind, where)
+        tell(logger.error, "the refresh of %s broke off: %s\n%s", self._name, kind, where)
 
     def _tell_once(self, what: str, text: str, detail: str) -> None:
         if what not in self._told:
             self._told.add(what)
-            _say(logger.warning, text, self._name, detail)
-
-
-def _say(say: Callable[..., None], text: str, *arguments: object) -> None:
-    """Log; what a handler of the log raises breaks off no refresh."""
-    with contextlib.suppress(Exception):
-        say(text, *arguments)
+            tell(logger.warning, text, self._name, detail)

@@ -41,8 +41,9 @@ class Snapshot:
     # Base64 header segment -> binding. Filled only after a good signature, so that nobody can fill it with
     # rubbish; a lost race between two writers costs one repeated look-up.
     bindings: dict[bytes, Binding]
-    # Base64 header segments that named no key in a fetch which began after a token with them was seen.
-    absent: set[bytes]
+    # Base64 header segments that named no key in a fetch which began after a token with them was seen, and up
+    # to when such a token was issued (Unix seconds).
+    absent: dict[bytes, float]
     retired: frozenset[str] = frozenset()  # key ids of earlier documents that are not in this one
     # Seconds by which the wall clock was ahead of the monotonic one when these keys came.
     ahead: float = float("inf")
@@ -58,10 +59,10 @@ class Snapshot:
             raise ConfigurationError(f"no key of the source of {name} is for one of: {allowed}")
         return snapshot
 
-    def note_absent(self, segment: bytes) -> None:
-        """Remember that a fetch made for a token with this header did not bring its key."""
-        if len(self.absent) < MAX_ABSENT:
-            self.absent.add(segment)
+    def note_absent(self, segment: bytes, issued_at: float) -> None:
+        """Remember that a fetch made for a token with this header, issued then, did not bring its key."""
+        if segment in self.absent or len(self.absent) < MAX_ABSENT:
+            self.absent[segment] = max(issued_at, self.absent.get(segment, 0.0))
 
     def aged(self, seconds: float) -> Snapshot:
         """The same keys, older by what a clock that stood still did not count."""
@@ -78,7 +79,7 @@ class Snapshot:
     def for_algorithms(self, algorithms: Sequence[str]) -> Snapshot:
         """The same document, for tokens of other algorithms."""
         keys = self.adopted.jwks.for_algorithms(algorithms)
-        return replace(self, keys=keys, bindings={}, absent=set())
+        return replace(self, keys=keys, bindings={}, absent={})
 
     @classmethod
     def after(cls, old: Snapshot | None, adopted: Adopted, algorithms: Sequence[str]) -> Snapshot:
@@ -104,7 +105,7 @@ class Snapshot:
             generation=generation,
             expires_at=expires_at,
             bindings={},
-            absent=set(),
+            absent={},
             retired=retired,
         )
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from .log_lines import tell
 from .rules import refuse
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def carried_in_environ(name: str) -> str | None:
         return name
     if not _told:
         _told = True
-        logger.warning(
+        tell(
+            logger.warning,
             "left REMOTE_USER out of a request with a verified token: its user's name has characters that a "
-            "WSGI environ cannot carry; environ['skeldir_jwt'] has the token"
+            "WSGI environ cannot carry; environ['skeldir_jwt'] has the token",
         )
     return None

@@ -175,8 +175,8 @@ class Verification:
     ) -> Header | None:
         """While the gate is closed after a good refresh, refuse an unknown kid by its header alone.
 
-        Only where the fetch that closed the gate began after the token was issued; see `_seek`. `parts` are
-        the token's, where it was split already; the header is returned where it was read.
+        Only where the fetch that closed the gate began after the token was issued; see `_proven_until`.
+        `parts` are the token's, where it was split already; the header is returned where it was read.
         """
         gate = served.refresher.gate
         if now >= gate.until or gate.reason is not None:
@@ -191,10 +191,8 @@ class Verification:
             header = parse_header(segment)
             if header.kid is None or snapshot.keys.find(header.kid, header.algorithm) is not Miss.UNKNOWN:
                 return header
-            absent = segment in snapshot.absent or not may_be_issued_after(
-                decode_segment(payload_segment(raw)) if parts is None else parts[2],
-                self._proven_from(snapshot, served, now),
-            )
+            payload = decode_segment(payload_segment(raw)) if parts is None else parts[2]
+            absent = not may_be_issued_after(payload, self._proven_until(snapshot, served, segment, now))
         except InvalidToken:
             return None  # the token may be something else than one with a bad header: a JWE, for example
         if absent:
@@ -248,18 +246,18 @@ class Verification:
         if miss is not Miss.UNKNOWN:
             raise latest.keys.refusal(header.kid, miss)
         segment = parts[1]
-        if last_word is not None:
-            latest.note_absent(segment)
-        elif (
-            segment not in latest.absent
-            and header.kid not in latest.retired
-            and _is_issued_after(parts[2], claims, self._proven_from(latest, served, now))
+        if errand is not None and last_word is not None:
+            if claims is not None:
+                asked = self._wall() - (now - errand.since)
+                latest.note_absent(segment, min(claims.get("iat", 0), asked))
+        elif header.kid not in latest.retired and _is_issued_after(
+            parts[2], claims, self._proven_until(latest, served, segment, now)
         ):
             raise KeysUnavailable("older_keys", answer.closed_for(now))
         raise InvalidToken("unknown_kid")
 
-    def _proven_from(self, snapshot: Snapshot, served: Served, now: float) -> float:
-        """The latest `iat` (Unix seconds) of tokens of which these keys prove that their key is not there.
+    def _proven_until(self, snapshot: Snapshot, served: Served, segment: bytes, now: float) -> float:
+        """The latest `iat` (Unix seconds) of tokens with this header whose key these keys prove not to exist.
 
         A token may have been issued after the fetch of the keys began, as far as the leeway of clocks tells.
         Where the clocks have parted since, by a wall clock that was set or by a monotonic one that stood
@@ -268,7 +266,8 @@ class Verification:
         if served.refresher.static:
             return float("inf")
         ahead = min(self._wall() - now, snapshot.ahead)
-        return snapshot.adopted.fetched_at + ahead - served.issuer.leeway
+        begun = snapshot.adopted.fetched_at + ahead - served.issuer.leeway
+        return max(begun, snapshot.absent.get(segment, begun))
 
 
 def _claims_in(payload: bytes, parse: Callable[[bytes], ReadClaims]) -> ReadClaims:

@@ -22,6 +22,7 @@ from .deadline import make_do_without_threads
 from .errors import InvalidToken
 from .fork import Process, renew_if_forked, renewed_after_fork
 from .green import hindrances
+from .log_lines import tell
 from .pool import Pool
 from .refresher import Refresher
 from .rules import whole_number_of
@@ -149,10 +150,10 @@ class Verifier:
     def _tell(self, error: InvalidToken) -> None:
         """Tell the operator why a token was refused, loudly once per code and process; never the caller."""
         if error.code in self._told:
-            logger.debug("refused a token: %s", error)
+            tell(logger.debug, "refused a token: %s", error)
             return
         self._told.add(error.code)
-        logger.warning("refused a token: %s%s", error, f" ({error.hint})" if error.hint else "")
+        tell(logger.warning, "refused a token: %s%s", error, f" ({error.hint})" if error.hint else "")
 
     # -- keys ------------------------------------------------------------------------------------------
 

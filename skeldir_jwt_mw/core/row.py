@@ -64,7 +64,7 @@ class Record:
 
     def is_leased(self, now: int) -> bool:
         """Whether somebody fetches, as far as the row can tell."""
-        return _counts(self.lease_until, self.claimed_at, LEASE_HORIZON, now)
+        return self.lease_owner is not None and _counts(self.lease_until, self.claimed_at, LEASE_HORIZON, now)
 
     def is_floored(self, floor: float, now: int) -> bool:
         """Whether the latest forced claim is less than its floor ago; `floor` is the reader's, in seconds."""
@@ -76,8 +76,10 @@ class Record:
 
     def outcome(self, now: int) -> Outcome:
         """How the latest fetch ended, if it has."""
+        if self.is_leased(now):
+            return "running"
         if self.lease_owner is not None:
-            return "running" if self.is_leased(now) else "abandoned"
+            return "abandoned"
         return "failed" if self.consecutive_failures > 0 else "ok"
 
     def is_newer(self, asked: Claim | Read) -> bool:

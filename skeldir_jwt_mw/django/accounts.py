@@ -11,6 +11,7 @@ from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 
 from skeldir_jwt_mw import VerifiedToken
+from skeldir_jwt_mw.log_lines import tell
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser  # which needs the app registry
@@ -37,8 +38,9 @@ def get_or_create_user(
         **{model.USERNAME_FIELD: f"jwt:{digest[:32]}"}, defaults={"password": make_password(None)}
     )
     if user.has_usable_password():
-        logger.warning(
-            "an account with a usable password has the name of a token's subject; it is not adopted"
+        tell(
+            logger.warning,
+            "an account with a usable password has the name of a token's subject; it is not adopted",
         )
         return None
     return user if user.is_active else None

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 from skeldir_jwt_mw import InvalidToken, VerifiedToken
 from skeldir_jwt_mw._http import REFUSALS, Guard, Response, Verified
+from skeldir_jwt_mw.log_lines import tell
 from skeldir_jwt_mw.token import RequestScope
 
 from . import conf
@@ -83,10 +84,10 @@ def _tell(error: InvalidToken) -> None:
     """Tell the operator, loudly once per process, as a verifier does."""
     global _told
     if _told:
-        logger.debug("refused a token: %s", error)
+        tell(logger.debug, "refused a token: %s", error)
         return
     _told = True
-    logger.warning("refused a token: %s", error)
+    tell(logger.warning, "refused a token: %s", error)
 
 
 def _is_async(resolver: Callable[..., Any]) -> bool:

@@ -26,7 +26,8 @@ NOT (c.generation <= %(have)s OR c.generation = %(bad)s)
         OR n.t >= c.next_refresh_at OR c.fetched_at <= n.t - {REFRESH} OR c.fetched_at > n.t + interval '1 s')
 
 -- fragment: LEASED
-CASE WHEN c.lease_until > n.t AND c.claimed_at <= n.t + interval '1 s'
+-- A lease that names nobody, which no worker writes, is none: nobody would end it.
+CASE WHEN c.lease_owner IS NOT NULL AND c.lease_until > n.t AND c.claimed_at <= n.t + interval '1 s'
              THEN c.lease_until <= c.claimed_at + interval '60 s' ELSE false END
 
 -- fragment: FLOORED
@@ -68,7 +69,7 @@ s.generation,
        pg_catalog.regexp_replace(pg_catalog.left(s.last_error, 200), '[^ -~]', '?', 'g') AS last_error,
        pg_catalog.regexp_replace(pg_catalog.left(s.last_refresh_reason, 200), '[^ -~]', '?', 'g')
          AS last_refresh_reason,
-       CASE WHEN s.lease_owner IS NOT NULL AND s.leased THEN 'running'
+       CASE WHEN s.leased THEN 'running'
             WHEN s.lease_owner IS NOT NULL THEN 'abandoned'
             WHEN s.consecutive_failures > 0 THEN 'failed'
             ELSE 'ok' END AS outcome,

@@ -279,10 +279,11 @@ GUARDS: dict[str, Mutation] = {
                 "        self.flight.settled = True\n"
                 "        raise\n",
             ),
-            Patch(  # a flight that was given up is used all the same
+            Patch(  # with the gate open another flight would bring the keys from the row, without a fetch
                 where="refresher:Refresher.settle",
                 old="if ending.adopted is not None:  # a lost flight, too, may find its way home",
-                new="if first and ending.adopted is not None:",
+                new="self.gate = self.gate if first else Gate(until=float('inf'), reason='failed')\n"
+                "            if first and ending.adopted is not None:",
             ),
         ),
     ),

@@ -329,15 +329,17 @@ def logged() -> dict[str, str]:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call):
                 continue
-            said = call.args[0] if ast.unparse(call.func) == "_say" else call.func  # _say(logger.info, …)
+            said, *told = [call.func, *call.args]
+            if ast.unparse(said) == "tell":  # tell(logger.info, …)
+                said, *told = told
             if not isinstance(said, ast.Attribute):
                 continue
             level = {"_tell_once": "warning"}.get(said.attr, said.attr)
             ours = said.attr == "_tell_once" or ast.unparse(said.value) == "logger"
             if ours and level != "debug":
-                found = [a.value for a in call.args if isinstance(a, ast.Constant) and "%s" in str(a.value)]
-                if not found and isinstance(call.args[0], ast.Constant):
-                    found = [call.args[0].value]
+                found = [a.value for a in told if isinstance(a, ast.Constant) and "%s" in str(a.value)]
+                if not found and isinstance(told[0], ast.Constant):
+                    found = [told[0].value]
                 texts |= {str(text): level for text in found}
     return texts
 

@@ -242,7 +242,7 @@ MUTATIONS: dict[str, Mutation] = {
     "idle workers serve what they have": one(
         ROTATION + "test_an_idle_worker_looks_at_the_row_before_it_serves",
         "refresher:Refresher.attend",
-        "waits = self.attention.missed_a_check(now) and (overdue or not flight.awaited)",
+        "waits = self.attention.missed_a_check(now) and (late or not flight.awaited)",
         "waits = False",
     ),
     "a token outlives its request": one(
@@ -412,7 +412,7 @@ MUTATIONS: dict[str, Mutation] = {
         LIVENESS + "test_processes.py"
         "::test_after_a_freeze_in_any_act_a_revoked_key_is_refused_and_a_new_one_serves[a while-a look]",
         "refresher:Refresher.attend",
-        "(overdue or not flight.awaited)",
+        "(late or not flight.awaited)",
         "(overdue or begun is not None)",
     ),
     "a remembered token heeds one clock": one(

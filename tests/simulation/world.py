@@ -448,7 +448,7 @@ def _forked(parent: SimVerifier, process: Process) -> SimVerifier:
             flight.landed, flight._endings = copy.copy(flight.landed), list(flight._endings)
             flight.landed._calls = []
         if refresher.snapshot is not None:
-            bindings, absent = dict(refresher.snapshot.bindings), set(refresher.snapshot.absent)
+            bindings, absent = dict(refresher.snapshot.bindings), dict(refresher.snapshot.absent)
             refresher.snapshot = replace(refresher.snapshot, bindings=bindings, absent=absent)
         served.append(replace(member, refresher=refresher))
     roster = parent._roster

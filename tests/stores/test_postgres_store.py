@@ -108,11 +108,20 @@ def test_no_deadline_counts_that_was_set_by_a_clock_ahead_of_ours(
     bench: PostgresBench, deadline: str, moment: str, verdict: str
 ) -> None:
     generation = bench.fetch()
-    bench.set(f"{deadline} = now() + interval '20 s', {moment} = now()")
+    bench.set(f"{deadline} = now() + interval '20 s', {moment} = now(), lease_owner = gen_random_uuid()")
     assert bench.claim(force=True, have=generation).verdict == verdict
     bench.set(f"{moment} = now() + interval '5 s'")
     row = bench.read(have=generation)
     assert row.lease_left == row.floor_left == row.backoff_left == 0
+    assert bench.claim(force=True, have=generation).verdict == "leader"
+
+
+def test_a_lease_that_names_nobody_holds_nobody_up(bench: PostgresBench) -> None:
+    """No worker writes one. A poll that finds it over and a claim that waits for it would take turns."""
+    generation = bench.fetch()
+    bench.set("lease_until = now() + interval '50 s', claimed_at = now(), lease_owner = NULL")
+    row = bench.read(have=generation)
+    assert (row.outcome, row.lease_left) == ("ok", 0)
     assert bench.claim(force=True, have=generation).verdict == "leader"
 
 

@@ -166,9 +166,11 @@ class Dice:
         content = replace(record.content, generation=BASE, fetched_us=BASE - 5 * MICROSECONDS, payload=b"{}")
         fence = max(record.fence, BASE)
         healthy = replace(record, content=content, fence=fence, next_refresh_at=BASE + 300 * MICROSECONDS)
-        # And one of them, which is about to be fetched, under a floor.
-        floored = {"floor_until": BASE + 60 * MICROSECONDS, "floor_set_at": BASE, "lease_until": 0}
-        return self.random.choice((healthy, replace(healthy, **floored, backoff_until=0)))
+        # And one of them, which is about to be fetched under a floor, or which somebody fetches.
+        ends = BASE + 60 * MICROSECONDS
+        floored = replace(healthy, floor_until=ends, floor_set_at=BASE, lease_until=0, backoff_until=0)
+        leased = replace(healthy, lease_owner=THEIRS, claimed_at=BASE, lease_until=ends)
+        return self.random.choice((healthy, floored, leased))
 
     def hostile(self) -> Record:
         generation, fence = sorted((self.number(), self.number()))

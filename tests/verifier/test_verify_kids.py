@@ -278,6 +278,21 @@ def test_keys_that_are_older_than_a_token_do_not_make_its_key_unknown(
     assert idp.fetches == 2  # the cold one, and the one for the first made-up kid
 
 
+def test_a_guess_at_the_next_key_costs_its_users_no_refusal(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    """Key ids can often be foretold, and some providers sign before they publish."""
+    verifier = make(issuer_of(idp), policy=policy_of(floor=30.0))
+    verifier.warm()
+    new = SigningKey.generate("ES256", kid="2026-12")
+    early = idp.token(key=new, iat=int(time.time()) + 20)  # as far ahead as leeway lets it be
+    assert refusal(verifier, early, ask) == "unknown_kid"
+    for late in (0, 10, 20):
+        assert outage(verifier, idp.token(key=new, iat=time.time() + late), ask).reason == "older_keys"
+    assert refusal(verifier, idp.token(key=new, iat=time.time() - 60), ask) == "unknown_kid"
+    assert idp.fetches == 2
+
+
 def test_a_key_that_was_withdrawn_is_known_to_be_gone_however_young_the_token_is(
     idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
 ) -> None:

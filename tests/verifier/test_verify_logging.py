@@ -58,6 +58,22 @@ def test_the_hint_stands_in_the_warning(
     ]
 
 
+def test_a_handler_that_raises_changes_no_answer(idp: LoopbackIssuer, make: MakeVerifier, ask: Ask) -> None:
+    class Fails(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ZeroDivisionError
+
+    logger, handler = logging.getLogger("skeldir_jwt_mw"), Fails()
+    logger.addHandler(handler)
+    try:
+        verifier = make(issuer_of(idp))
+        for _ in range(2):
+            assert refusal(verifier, idp.token(expires_in=-3600), ask) == "expired"
+        assert ask(verifier, idp.token()).subject
+    finally:
+        logger.removeHandler(handler)
+
+
 def test_each_verifier_tells_for_itself(
     idp: LoopbackIssuer, make: MakeVerifier, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -154,14 +154,19 @@ def test_a_source_that_never_ends_is_abandoned_and_not_called_again_meanwhile(
     policy = policy_of(
         wait_budget=0.1, fetch_timeout=0.2, lease=0.4, backoff_base=0.01, backoff_max=0.02, floor=0.01
     )
-    verifier = make(issuer_of(idp, source=Custom(fetch)), policy=policy)
+    store = MemoryStore()
+    verifier = make(issuer_of(idp, source=Custom(fetch)), store=store, policy=policy)
     ends = time.monotonic() + 1.5
     reasons = set()
     while time.monotonic() < ends:
         reasons.add(outage(verifier, idp.token(), ask).reason)
         time.sleep(0.02)
-    assert reasons <= {"running", "failed"}
+    assert reasons <= {"running", "failed", "local"}
     assert calls == 1
+    # That the fetch hangs is this process's affair: it gives the lease back, and the fleet does not back off.
+    record = counters_of(store, verifier)
+    assert record.failure_event_count == 1
+    assert record.abandoned_count > 0
     assert status_of(verifier)["last_error"] == "the source has not ended its previous fetch"
     stuck = [thread for thread in threading.enumerate() if thread.name == "skeldir-jwt-call"]
     assert len(stuck) == 1
