@@ -41,7 +41,8 @@ __all__ = [
 MAX_HEADER_BYTES = 2048  # decoded
 MAX_CERTIFICATE_HEADER_BYTES = 8192  # decoded, for issuers whose headers bring certificates that are ignored
 MAX_HEADER_CHARACTERS = (MAX_CERTIFICATE_HEADER_BYTES * 8 + 5) // 6  # the same, in base64url
-MAX_HEADER_PARTS = 32  # commas and opening brackets, those in strings too
+MAX_HEADER_PARTS = 32  # commas and opening brackets, those in strings too, but for a short header
+SHORT_HEADER_BYTES = 128  # decoded; whatever it holds is read soon
 MAX_KEY_ID_BYTES = 256  # in UTF-8
 MAX_CLAIMED = 8  # strings called `iss`, at any depth, among which the issuer is looked for
 JWE_DOTS = 4
@@ -239,7 +240,7 @@ def parse_header(segment: bytes, max_bytes: int = MAX_HEADER_BYTES) -> Header:
     if len(segment) > MAX_HEADER_CHARACTERS or len(segment) * 6 // 8 > max_bytes:
         raise InvalidToken("too_large", f"the header is longer than {max_bytes} bytes")
     data = decode_segment(segment)
-    if parts_of(data) > MAX_HEADER_PARTS:
+    if len(data) > SHORT_HEADER_BYTES and parts_of(data) > MAX_HEADER_PARTS:
         raise InvalidToken("bad_header", f"the header has more than {MAX_HEADER_PARTS} members and items")
     try:
         members = parse_object(data)
