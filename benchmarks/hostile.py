@@ -296,14 +296,14 @@ class Scene:
         if not self.stuffed:
             return
         unknown = json_of(self.header(kid="made-up"))
-        overdue = json_of({**self.claims(), "exp": 1})  # earns no refresh, so that the gate stays as it is
-        where = "unknown kid, gate closed" if self.closed else "unknown kid, gate open"
+        # Of nobody, it earns no refresh, so that the gate stays open.
+        stray = payload if self.closed else json_of({**self.claims(), "iss": "https://nobody.example/"})
         for name, stuffing in STUFFING.items():
             for length in LENGTHS:
                 room = length * 3 // 4 - 700
                 for more, front, claims in (
                     ("wrong signature", header, payload),
-                    (where, unknown, payload if self.closed else overdue),
+                    ("unknown kid", unknown, stray),
                 ):
                     yield (
                         f"{more}: {name}",
@@ -326,6 +326,20 @@ def json_of(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+SEVERAL, TENANTS = (OTHER, THIRD, ISSUER), TEMPLATE.replace("{tid}", TENANT)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "one issuer": {},
+    "one issuer, gate closed": {"closed": True},
+    "x5c ignored": {"issuer_options": {"ignored_headers": ["x5c"]}},
+    "three issuers": {"issuers": SEVERAL},
+    "three issuers, gate closed": {"issuers": SEVERAL, "closed": True},
+    "a template": {"issuers": (TEMPLATE,), "iss": TENANTS},
+    "issuers and a template": {"issuers": (*SEVERAL, TEMPLATE), "iss": TENANTS},
+    "tenant": {"issuer_options": {"tenant_claim": "tid"}},
+    "token cache": {"token_cache": 1},
+}
+
+
 def scenes() -> Iterator[Scene]:
     """Every kind of options: one at a time, for keys and tokens are made for each."""
     for algorithm in ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA"):
@@ -334,20 +348,9 @@ def scenes() -> Iterator[Scene]:
     for keys in range(1, 5):
         yield Scene(f"no kid, {keys} RS256 keys", keys=keys, kid=None)
         yield Scene(f"no kid, {keys} RS256 keys, gate closed", keys=keys, kid=None, closed=True)
-    several, tenants = (OTHER, THIRD, ISSUER), TEMPLATE.replace("{tid}", TENANT)
-    for name, options in {
-        "one issuer": {},
-        "one issuer, gate closed": {"closed": True},
-        "x5c ignored": {"issuer_options": {"ignored_headers": ["x5c"]}},
-        "three issuers": {"issuers": several},
-        "three issuers, gate closed": {"issuers": several, "closed": True},
-        "a template": {"issuers": (TEMPLATE,), "iss": tenants},
-        "issuers and a template": {"issuers": (*several, TEMPLATE), "iss": tenants},
-        "tenant": {"issuer_options": {"tenant_claim": "tid"}},
-        "token cache": {"token_cache": 1},
-        "one issuer, ES256": {"algorithm": "ES256"},
-    }.items():
-        yield Scene(name, stuffed=True, **options)  # type: ignore[arg-type]
+    for name, options in OPTIONS.items():
+        yield Scene(name, stuffed=True, **options)
+    yield Scene("one issuer, ES256", algorithm="ES256", stuffed=True)
 
 
 if __name__ == "__main__":
