@@ -197,7 +197,7 @@ def parse_brief(data: bytes) -> dict[str, Any] | None:
     """The same as `parse_object`, or None for what takes long to read."""
     if len(data) <= BRIEF_BYTES and parts_of(data) <= BRIEF_PARTS:
         return parse_object(data)
-    if parts_of(data) > BRIEF_PARTS + len(data) // BYTES_PER_PART:
+    if _BACKSLASH in data or parts_of(data) > BRIEF_PARTS + len(data) // BYTES_PER_PART:
         return None
     try:
         return parse_object(data, _refuse_to_read)

@@ -52,7 +52,7 @@ def work_on(verifier: Verifier, token: str) -> Work:
             return
         name, caller = frame.f_code.co_name, frame.f_back.f_code.co_name
         if name == "judge":  # anew, where it has waited for keys
-            done["readings"] = done["checks"] = done["early"] = 0
+            done.clear()
         if name in READERS and caller not in READERS | {"parse_header"}:
             done["readings"] += 1
         elif name in CHECKS:
