@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from signing import b64u, compact
 
 from skeldir_jwt_mw.core.compact import (
+    MAX_CLAIMED,
     MAX_HEADER_CHARACTERS,
+    MAX_HEADER_PARTS,
     Header,
+    claimed_issuers,
     compile_header_check,
     decode_segment,
     header_segment,
@@ -531,3 +534,71 @@ def test_r01_what_is_no_text_has_no_header_segment(token: object) -> None:
 
 def test_r01_a_header_segment_beyond_ascii_is_none_that_could_be_known() -> None:
     assert header_segment("\u00e4bc.d.e") == b"?bc"
+
+
+names_of_iss = st.tuples(*(st.sampled_from([letter, f"\\u{ord(letter):04x}"]) for letter in "iss")).map(
+    "".join
+)
+values = st.recursive(
+    st.text(max_size=6) | st.integers() | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["iss", "a", 'x"iss', "iss:", '"iss":"b"']), inner, max_size=3)
+    ),
+    max_leaves=MAX_CLAIMED - 1,
+)
+
+
+@given(st.text(), names_of_iss, values, values, st.booleans(), st.sampled_from(["", " ", "\n\t "]))
+def test_a_tokens_issuer_is_among_those_that_its_payload_seems_to_claim(
+    iss: str, name: str, before: Any, after: Any, ascii_only: bool, space: str
+) -> None:
+    around = [json.dumps(value, ensure_ascii=ascii_only) for value in (before, after)]
+    text = json.dumps(iss, ensure_ascii=ascii_only)
+    payload = f'{{"x":{around[0]},"{name}"{space}:{space}{text},"y":{around[1]}}}'
+    try:
+        data = payload.encode()
+    except UnicodeEncodeError:
+        return
+    assert json.loads(data)["iss"] == iss
+    if b"\\\\u00" not in data:  # a backslash before what looks like an escape, which no issuer holds
+        assert iss in claimed_issuers(data) or len(claimed_issuers(data)) > MAX_CLAIMED
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"no JSON",
+        b'{"sub":"iss"}',
+        b'{"iss":5}',
+        b'{"iss":["https://login.example.com/"]}',
+        b'{"ISS":"https://login.example.com/"}',
+        b'{"x":"\\"iss\\":\\"https://login.example.com/\\""}',
+    ],
+)
+def test_what_is_not_called_iss_claims_no_issuer(payload: bytes) -> None:
+    assert claimed_issuers(payload) == []
+
+
+def test_no_more_issuers_are_looked_at_than_a_few() -> None:
+    payload = b"[" + b",".join([b'{"iss":"a"}'] * 1000) + b"]"
+    assert claimed_issuers(payload) == ["a"] * (MAX_CLAIMED + 1)
+
+
+@pytest.mark.parametrize(
+    ("members", "refused"),
+    [(5, False), (MAX_HEADER_PARTS - 3, False), (MAX_HEADER_PARTS + 1, True), (150, True)],
+)
+def test_r05_a_header_has_so_many_members_and_items_and_no_more(members: int, refused: bool) -> None:
+    header = {"alg": "ES256", "kid": "k1", "x": ["item"] * members}
+    segment = b64u(json.dumps(header, separators=(",", ":")).encode()).encode()
+    if not refused:
+        assert parse_header(segment).kid == "k1"
+        return
+    with pytest.raises(InvalidToken) as caught:
+        parse_header(segment)
+    assert (caught.value.code, caught.value.hint) == (
+        "bad_header",
+        "the header has more than 32 members and items",
+    )
