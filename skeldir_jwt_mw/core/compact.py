@@ -151,8 +151,9 @@ def _text(written: bytes) -> str:
 
 def payload_segment(token: str | bytes) -> bytes:
     """What stands between the first dot and the last, unjudged."""
-    raw = token.encode("ascii", "replace") if isinstance(token, str) else token
-    return raw[raw.find(b".") + 1 : raw.rfind(b".")]
+    if isinstance(token, str):
+        return token[token.find(".") + 1 : token.rfind(".")].encode("ascii", "replace")
+    return token[token.find(b".") + 1 : token.rfind(b".")]
 
 
 def may_be_issued_after(payload: bytes, moment: float) -> bool:
@@ -163,7 +164,10 @@ def may_be_issued_after(payload: bytes, moment: float) -> bool:
     """
     if b"\\" in payload:  # an escape may hide the name
         return True
-    return any(value == b"" or float(value) + 1 > moment for value in _IAT.findall(payload))
+    for value in _IAT.findall(payload):  # noqa: SIM110  # half the cost of any(), for every token of a flood
+        if value == b"" or float(value) + 1 > moment:
+            return True
+    return False
 
 
 def _unframed(token: bytes) -> InvalidToken:
