@@ -159,16 +159,16 @@ class Verification:
         With the claims, where they had to be read to tell. What is wrong about this choice is refused for its
         signature or its claims. Raises `InvalidToken`.
         """
-        claimed = claimed_issuers(payload)
-        served = self.roster.claimed_by(claimed)
+        roster, claimed = self.roster, claimed_issuers(payload)
+        served = roster.claimed_by(claimed)
         if served is not None:
             return served, None
         claims = _claims_in(payload, parse_brief)
-        if claims is None:
-            if len(claimed) > 1:
-                raise InvalidToken("bad_claims", TOO_MUCH)
-            claims = {"iss": claimed[0]} if claimed else {}
-        return self.roster.of(claims), claims
+        if claims is not None:
+            return roster.of(claims), claims
+        if len(claimed) > 1:
+            raise InvalidToken("bad_claims", TOO_MUCH)
+        return roster.of({"iss": claimed[0]} if claimed else {}), None  # which is nobody's
 
     def _refuse_at_the_gate(
         self, raw: str | bytes, parts: Compact | None, served: Served, now: float
