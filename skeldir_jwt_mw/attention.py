@@ -25,6 +25,7 @@ class Attention:
         self.check_at = NEVER  # the next look
         self.overdue_at = FOR_EVER  # the revocation bound, where nobody is to blame for old keys
         self._compared_at = NEVER
+        self._provider_fails = False
         self._unanswered_at = NEVER  # where the last statement was not answered
         self._ahead = ahead
         # Seconds between two looks: more, and one was missed.
@@ -46,11 +47,16 @@ class Attention:
         """When the fleet's next fetch was due at the latest, whatever a row says that nothing seals."""
         return adopted.fetched_at + self._policy.refresh_interval + self._policy.jitter
 
-    def adopt(self, adopted: Adopted, *, provider_fails: bool) -> None:
-        """These keys are in use now; while the provider fails, the best that there is has no bound."""
+    def adopt(self, adopted: Adopted, *, provider_fails: bool | None) -> None:
+        """These keys are in use now; while the provider fails, the best that there is has no bound.
+
+        None leaves what is known of the provider as it is.
+        """
         policy = self._policy
+        if provider_fails is not None:
+            self._provider_fails = provider_fails
         bound = self.due_at(adopted) + policy.check_interval + policy.fetch_timeout + policy.lease
-        self.overdue_at = FOR_EVER if provider_fails else bound
+        self.overdue_at = FOR_EVER if self._provider_fails else bound
 
     def ended(self, ending: Ending) -> None:
         """A refresh has ended."""

@@ -320,7 +320,7 @@ class Refresher:
             self.attention.adopt(self.snapshot.adopted, provider_fails=ending.provider_fails)
         self._rearm(self.attention.check_at)
 
-    def _adopt(self, flight: Flight, adopted: Adopted, *, provider_fails: bool) -> KeySet | None:
+    def _adopt(self, flight: Flight, adopted: Adopted, *, provider_fails: bool | None) -> KeySet | None:
         """Replace the snapshot; its keys, None where they are the same. The caller holds `_lock`."""
         before = self.snapshot
         after = Snapshot.after(before, adopted, self._algorithms)

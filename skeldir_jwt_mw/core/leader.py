@@ -27,7 +27,7 @@ from .effects import (
 )
 from .keys import ImportedJWKS, UnusableDocument
 from .order import Adopted, Effect, Ending, Gate, Order, Reply, Settle, Step
-from .schedule import CONTENDED_PAUSE, Schedule
+from .schedule import CONTENDED_PAUSE, Schedule, provider_fails
 from .seal import Sealer
 
 REWRITE_PAUSE_MAX = 0.5  # seconds between two tries to write to a store that does not answer
@@ -54,9 +54,10 @@ class Leader:
         found = _document(order, fetch.conditional, fetched.value)
         if isinstance(found, LocalFetchFailed):  # whoever flies this gives the lease back
             yield Report(event="failed_here", detail=found.reason)
-            return self.schedule.failed_here(
+            ending = self.schedule.failed_here(
                 fetched.received, failures=order.failures, bad=order.bad, unreadable=order.unreadable
             )
+            return replace(ending, provider_fails=provider_fails(row))  # as the others have found
         if isinstance(found, FetchFailed):
             yield Report(event="fetch_failed", detail=found.reason)
             return (yield from self._record_failure(order, row, found, fetched, lease_end))
@@ -91,6 +92,7 @@ class Leader:
                 refresh_at=claimed.sent + refresh_in,
                 expires_at=claimed.sent + self.policy.max_stale,
             ),
+            provider_fails=False,
         )
         reply = yield publish
         if isinstance(reply.value, NOT_WRITTEN):
@@ -118,7 +120,7 @@ class Leader:
                 kind="failed",
                 gate=Gate(until=closed_until, reason="local" if here else "failed"),
                 check_at=check_at,
-                provider_fails=not here,
+                provider_fails=None if here else True,
             )
         content, jwks = found
         adopted = Adopted(

@@ -87,7 +87,8 @@ class Ending:
         None  # before the last statement that was answered: keys and row were compared
     )
     unanswered_at: float | None = None  # before the last statement, where it was not answered
-    provider_fails: bool = False  # the row says so: keys serve on past the revocation bound
+    # Whether the provider fails, so that keys serve on past the revocation bound; None where nobody asked it.
+    provider_fails: bool | None = None
     unreadable: bool = False  # the row is sealed with a key that is not configured here
     failed_here: bool = False  # through nobody's fault but this process's or the store's
     misconfigured: ConfigurationError | None = None

@@ -114,6 +114,7 @@ def test_a_leader(force: bool) -> None:
         adopted=Adopted(
             content=published(), jwks=JWKS, fetched_at=0.0, refresh_at=300 + JITTER, expires_at=21_600.0
         ),
+        provider_fails=False,
     )
 
 
@@ -287,6 +288,7 @@ def test_a_fetch_for_this_process_alone(ordered: Order, conditional: Conditional
         ),
         compared_at=LAG,
         unanswered_at=0.0,
+        provider_fails=False,
         failed_here=True,
     )
 
@@ -363,6 +365,7 @@ def test_a_follower() -> None:
             expires_at=pytest.approx(sent + 1000),
         ),
         waited=True,
+        provider_fails=False,
     )
 
 
@@ -440,7 +443,9 @@ def blocked(until: float, check_at: float, **members: Any) -> Ending:
 
 
 def test_one_who_finds_nothing_due() -> None:
-    assert Stage(row("fresh")).play(order()) == Ending(kind="fresh", gate=OPEN_GATE, check_at=LAG + CHECK)
+    assert Stage(row("fresh")).play(order()) == Ending(
+        kind="fresh", gate=OPEN_GATE, check_at=LAG + CHECK, provider_fails=False
+    )
 
 
 @pytest.mark.parametrize("verdict", ["floor", "backoff"])

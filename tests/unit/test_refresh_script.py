@@ -599,6 +599,11 @@ def test_what_a_process_fetched_for_itself_is_not_replaced_by_an_older_row() -> 
     assert Stage(newer).play(order(trusted=own)).adopted is not None
 
 
+def test_a_failure_of_this_process_hides_no_failing_provider() -> None:
+    stage = Stage(row("leader", failures=2), LocalFetchFailed("its last fetch hangs"))
+    assert stage.play(order(aged=True)).provider_fails
+
+
 @pytest.mark.parametrize("store_away", [False, True])
 def test_a_failure_of_this_process_is_not_booked_on_the_fleet(store_away: bool) -> None:
     trouble = LocalFetchFailed("this process has no more files")
@@ -606,7 +611,7 @@ def test_a_failure_of_this_process_is_not_booked_on_the_fleet(store_away: bool) 
     stage = Stage(*answers, policy=RefreshPolicy(on_store_outage="fetch"))
     ending = stage.play(order(aged=True))
     assert (ending.kind, ending.gate.reason, ending.failed_here) == ("failed", "local", True)
-    assert not ending.provider_fails
+    assert ending.provider_fails is (None if store_away else False)
     assert stage.kinds() == ["Claim", "Fetch"]
     assert stage.reports[-1].event == "failed_here"
 

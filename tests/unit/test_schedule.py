@@ -82,7 +82,8 @@ def test_a_statement_that_was_cut_off_is_repeated_after_a_doubling_pause(times: 
 
 
 def ending(**members: Any) -> Ending:
-    return Ending(**{"kind": "fresh", "gate": OPEN_GATE, "check_at": NEXT_CHECK, "bad": 3, **members})
+    usual = {"kind": "fresh", "gate": OPEN_GATE, "check_at": NEXT_CHECK, "bad": 3, "provider_fails": False}
+    return Ending(**{**usual, **members})
 
 
 CLOSED_FOR_FLOOR = Gate(until=NOW + 6 + SPREAD, reason=None)
@@ -187,6 +188,7 @@ def test_the_ending_of_one_whose_store_gave_no_answer(failures: int, closed_for:
         gate=gate,
         check_at=NOW + looked + SPREAD,
         unanswered_at=reply().sent,
+        provider_fails=None,
         failed_here=True,
     )
     assert told == expected
