@@ -12,8 +12,9 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, assert_never
 
 from .core.compact import exactly
@@ -57,6 +58,7 @@ __all__ = [
     "TokenGetter",
     "TokenVerifier",
     "Verified",
+    "as_verified",
     "first_of",
     "from_cookie",
     "from_header",
@@ -119,6 +121,12 @@ class Response:
     def own_headers(self) -> dict[str, str]:
         """The headers without those of the body, for a framework that writes `content` in its own way."""
         return dict(self.headers[: -len(FRAMING)])
+
+
+# Of all three; half the cost of calling the class.
+as_verified: Callable[[tuple[TokenVerifier, str | bytes, VerifiedToken]], Verified] = partial(
+    tuple.__new__, Verified
+)
 
 
 class Guard:

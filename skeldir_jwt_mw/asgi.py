@@ -14,7 +14,7 @@ from ._http import (
     ScopeRequest,
     TokenGetter,
     TokenVerifier,
-    Verified,
+    as_verified,
     first_of,
     from_cookie,
     from_header,
@@ -93,8 +93,8 @@ class JWTMiddleware:
                 return await answer(self._guard.refusal(request, verdict, error), scope, receive, send)
             scope = dict(scope)
             scope["skeldir_jwt"] = token
-            scope[VERIFIED] = Verified(self._guard.verifier, verdict, token)
-            scope["user"] = scope["auth"] = User(token, self._guard.user_key(token))
+            scope[VERIFIED] = as_verified((self._guard.verifier, verdict, token))
+            scope["user"] = scope["auth"] = User(token, self._guard.user_key)
         request_scope = RequestScope(token)
         try:
             await self.app(scope, receive, send)
@@ -119,21 +119,22 @@ class AuthCredentials:
 class User(AuthCredentials):
     """The token's user, in the shape of Starlette's users; one object for both keys of the scope.
 
-    `key` is the user's name among those of all issuers; left out, that is the subject.
+    `key_of` tells the user's name among those of all issuers, when it is asked for; left out, that is the
+    subject.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key_of",)
 
     is_authenticated = True
 
-    def __init__(self, token: VerifiedToken, key: str | None = None) -> None:
+    def __init__(self, token: VerifiedToken, key_of: Callable[[VerifiedToken], str] | None = None) -> None:
         self._token: VerifiedToken = token
-        self._key = key
+        self._key_of = key_of
 
     @property
     def identity(self) -> str:
         """The subject, with its issuer where there are several; empty where the token has none."""
-        return self._token.subject if self._key is None else self._key
+        return self._token.subject if self._key_of is None else self._key_of(self._token)
 
     @property
     def display_name(self) -> str:

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from .clock import Clock
 from .config import Issuer, RefreshPolicy, distinct_issuers
 from .core.claims import Accepted, compile_claims
-from .core.compact import Header, compile_header_check, max_header_bytes, parse_header
+from .core.compact import MAX_CLAIMED, Header, compile_header_check, max_header_bytes, parse_header
 from .core.issuer import IssuerRoutes, compile_key_issuer
-from .core.keys import Miss
+from .core.keys import Key, Miss
 from .core.seal import Sealer
 from .errors import InvalidToken
 from .pool import Pool
@@ -35,19 +35,24 @@ class Served:
     check_header: Callable[[Header], None]
     check_claims: Callable[[Mapping[str, Any], float], Accepted]
 
-    def header(self, segment: bytes) -> Header:
-        """The header of a token of this issuer, from its segment; raises `InvalidToken`."""
-        header = parse_header(segment, self.max_header_bytes)
+    def header(self, segment: bytes, parsed: Header | None = None) -> Header:
+        """The header of a token of this issuer, `parsed` or from its segment; raises `InvalidToken`."""
+        header = parse_header(segment, self.max_header_bytes) if parsed is None else parsed
         self.check_header(header)
         return header
 
     def bind(
-        self, header: Header, snapshot: Snapshot, signature: bytes, signing_input: bytes
+        self,
+        header: Header,
+        snapshot: Snapshot,
+        signature: bytes,
+        signing_input: bytes,
+        tried: Key | None = None,
     ) -> Binding | Miss:
         """The key that has signed a token with this header, or why there is none that a refresh may bring.
 
         A token that names its key was signed by that one or is refused; one that names none was signed by any
-        of the few that fit it. Raises `InvalidToken`.
+        of the few that fit it, but for the one that was `tried` before. Raises `InvalidToken`.
         """
         found = snapshot.keys.find(header.kid, header.algorithm, header.certificates)
         if isinstance(found, Miss):
@@ -55,7 +60,7 @@ class Served:
                 raise InvalidToken("ambiguous_key")
             return found
         for key in found.keys:
-            if key.verify(signature, signing_input):
+            if key is not tried and key.verify(signature, signing_input):
                 key_issuer = None if key.issuer is None else compile_key_issuer(key.issuer)
                 return Binding(
                     key=key,
@@ -76,6 +81,14 @@ class Roster:
     routes: IssuerRoutes
     served: tuple[Served, ...]
     alone: Served | None  # the only issuer, if there is only one
+
+    def claimed_by(self, claimed: Sequence[str]) -> Served | None:
+        """The only issuer among those that a payload names, whoever of them is the token's; else None."""
+        if len(claimed) > MAX_CLAIMED:
+            return None
+        positions = {self.routes.position({"iss": iss}) for iss in claimed}
+        named = [self.served[position] for position in positions if position is not None]
+        return named[0] if len(named) == 1 else None
 
     def of(self, claims: Mapping[str, Any]) -> Served:
         """The issuer that a token belongs to, by its `iss` and before any key is looked up (R24, R30)."""

@@ -10,8 +10,8 @@ before its token is judged again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from .clock import Clock
 from .config import RefreshPolicy
@@ -19,12 +19,15 @@ from .core.compact import (
     Compact,
     Header,
     MalformedJSON,
-    claimed_issuer,
+    claimed_issuers,
+    decode_segment,
     exactly,
     header_segment,
     may_be_issued_after,
+    parse_brief,
     parse_header,
     parse_object,
+    payload_segment,
     split,
     too_large,
 )
@@ -38,6 +41,12 @@ from .snapshot import MAX_BINDINGS, Snapshot
 from .token import VerifiedToken, verified
 from .token_cache import Remembered, TokenCache
 from .waiting import Errand
+
+SHORT = 1024  # bytes of a token that is cheaply decoded twice
+TOO_MUCH = "its issuer cannot be told without reading more than is read before a signature"
+
+Claims = Mapping[str, Any]
+ReadClaims = TypeVar("ReadClaims", Claims, Claims | None)
 
 
 def exact(raw: object) -> str | bytes:
@@ -77,14 +86,15 @@ class Verification:
         if cache is not None and (remembered := cache.recall(raw)) is not None:
             return remembered
         now, wall = self._monotonic(), self._wall()
-        served = self.roster.alone
-        if served is not None:
-            self._refuse_at_the_gate(raw, served, now)
+        served, claims = self.roster.alone, None
+        if served is not None and len(raw) <= SHORT:
+            parsed = self._refuse_at_the_gate(raw, None, served, now)
             parts = split(raw, self._max_token_bytes)
         else:
             parts = split(raw, self._max_token_bytes)
-            served = self._served_by(parts[2])
-            self._refuse_at_the_gate(raw, served, now)
+            if served is None:
+                served, claims = self._served_by(parts[2])
+            parsed = self._refuse_at_the_gate(raw, parts, served, now)
         signing_input, segment, payload, signature = parts
         refresher = served.refresher
         snapshot = refresher.snapshot
@@ -98,14 +108,18 @@ class Verification:
         if binding is None or not known:
             if binding is not None and binding.named:
                 raise InvalidToken("bad_signature")
-            header = served.header(segment) if binding is None else binding.header
+            header = served.header(segment, parsed) if binding is None else binding.header
+            tried = None if binding is None else binding.key
             found = (
-                Miss.UNKNOWN if snapshot is None else served.bind(header, snapshot, signature, signing_input)
+                Miss.UNKNOWN
+                if snapshot is None
+                else served.bind(header, snapshot, signature, signing_input, tried)
             )
             if isinstance(found, Miss):
-                return self._seek(raw, served, parts, header, found, snapshot, errand, now)
+                return self._seek(raw, served, parts, claims, header, found, snapshot, errand, now)
             binding = found
-        claims = _claims_in(payload)
+        if claims is None:
+            claims = _claims_in(payload, parse_object)
         accepted = served.check_claims(claims, wall)
         if binding.key_issuer is not None and not serves_issuer(binding.key_issuer, accepted.issuer, claims):
             raise InvalidToken("wrong_issuer", "the key that signed it is published for another issuer")
@@ -137,39 +151,58 @@ class Verification:
             cache.remember(raw, entry)
         return verified(accepted, claims, binding.header.members, binding.key.kid, snapshot.generation)
 
-    def _served_by(self, payload: bytes) -> Served:
-        """The issuer that a token belongs to, by its `iss` and before any key is looked up (R24, R30)."""
-        iss = claimed_issuer(payload)
-        return self.roster.of(_claims_in(payload) if iss is None else {"iss": iss})
+    def _served_by(self, payload: bytes) -> tuple[Served, Claims | None]:
+        """The issuer that a token belongs to, by its `iss` and before any key is looked up (R24, R30).
 
-    def _refuse_at_the_gate(self, raw: str | bytes, served: Served, now: float) -> None:
+        With the claims, where they had to be read to tell. What is wrong about this choice is refused for its
+        signature or its claims. Raises `InvalidToken`.
+        """
+        roster, claimed = self.roster, claimed_issuers(payload)
+        served = roster.claimed_by(claimed)
+        if served is not None:
+            return served, None
+        claims = _claims_in(payload, parse_brief)
+        if claims is not None:
+            return roster.of(claims), claims
+        if len(claimed) > 1:
+            raise InvalidToken("bad_claims", TOO_MUCH)
+        return roster.of({"iss": claimed[0]} if claimed else {}), None  # which is nobody's
+
+    def _refuse_at_the_gate(
+        self, raw: str | bytes, parts: Compact | None, served: Served, now: float
+    ) -> Header | None:
         """While the gate is closed after a good refresh, refuse an unknown kid by its header alone.
 
         Only where the fetch that closed the gate began after the token was issued; see `_proven_until`.
+        `parts` are the token's, where it was split already; the header is returned where it was read.
         """
         gate = served.refresher.gate
         if now >= gate.until or gate.reason is not None:
-            return
+            return None
         snapshot = served.refresher.usable(now)  # read after the gate, which is closed after it is replaced
         if snapshot is None or len(snapshot.keys) == 0:
-            return
+            return None
         segment = header_segment(raw)
         if segment in snapshot.bindings:
-            return
+            return None
         try:
             header = parse_header(segment)
+            if header.kid is None or snapshot.keys.find(header.kid, header.algorithm) is not Miss.UNKNOWN:
+                return header
+            payload = decode_segment(payload_segment(raw)) if parts is None else parts[2]
+            absent = not may_be_issued_after(payload, self._proven_until(snapshot, served, segment, now))
         except InvalidToken:
-            return  # the whole token may be something else than one with a bad header: a JWE, for example
-        if header.kid is None or snapshot.keys.find(header.kid, header.algorithm) is not Miss.UNKNOWN:
-            return
-        if not may_be_issued_after(raw, self._proven_until(snapshot, served, segment, now)):
+            return None  # the token may be something else than one with a bad header: a JWE, for example
+        if absent:
             raise InvalidToken("unknown_kid")
+        return header
 
     def _seek(
         self,
         raw: str | bytes,
         served: Served,
         parts: Compact,
+        claims: Claims | None,
         header: Header,
         miss: Miss,
         snapshot: Snapshot | None,
@@ -179,10 +212,15 @@ class Verification:
         """No key answers to the token: something to wait for, or the reason why there is nothing.
 
         A token earns a refresh only when everything that can be judged without its key is right, so
-        garbage, expired tokens and other issuers' tokens never cause I/O.
+        garbage, expired tokens and other issuers' tokens cause no I/O. Of what would take long to
+        read, only the issuer is looked at before its key is there.
         """
-        claims = _claims_in(parts[2])
-        served.check_claims(claims, self._wall())
+        if claims is None:
+            claims = _claims_in(parts[2], parse_brief)
+        if claims is not None:
+            served.check_claims(claims, self._wall())
+        elif self.roster.claimed_by(claimed_issuers(parts[2])) is not served:
+            raise InvalidToken("bad_claims", TOO_MUCH)
         refresher = served.refresher
         last_word = None if errand is None else errand.last_word()
         answer: Flight | Gate | None = last_word
@@ -205,11 +243,13 @@ class Verification:
             raise KeysUnavailable("no_fitting_key", answer.closed_for(now))
         if miss is not Miss.UNKNOWN:
             raise latest.keys.refusal(header, miss)
-        segment, issued_at = parts[1], claims.get("iat", 0)
+        segment = parts[1]
         if errand is not None and last_word is not None:
-            latest.note_absent(segment, min(issued_at, self._wall() - (now - errand.since)))
-        elif header.kid not in latest.retired and issued_at > self._proven_until(
-            latest, served, segment, now
+            if claims is not None:
+                asked = self._wall() - (now - errand.since)
+                latest.note_absent(segment, min(claims.get("iat", 0), asked))
+        elif header.kid not in latest.retired and _is_issued_after(
+            parts[2], claims, self._proven_until(latest, served, segment, now)
         ):
             raise KeysUnavailable("older_keys", answer.closed_for(now))
         raise InvalidToken("unknown_kid")
@@ -228,8 +268,14 @@ class Verification:
         return max(begun, snapshot.absent.get(segment, begun))
 
 
-def _claims_in(payload: bytes) -> Mapping[str, Any]:
+def _claims_in(payload: bytes, parse: Callable[[bytes], ReadClaims]) -> ReadClaims:
     try:
-        return parse_object(payload)
+        return parse(payload)
     except MalformedJSON as error:
         raise InvalidToken("bad_claims", error.hint) from None
+
+
+def _is_issued_after(payload: bytes, claims: Claims | None, moment: float) -> bool:
+    if claims is None:  # too long to be read
+        return may_be_issued_after(payload, moment)
+    return bool(claims.get("iat", 0) > moment)

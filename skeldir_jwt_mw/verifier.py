@@ -150,7 +150,8 @@ class Verifier:
     def _tell(self, error: InvalidToken) -> None:
         """Tell the operator why a token was refused, loudly once per code and process; never the caller."""
         if error.code in self._told:
-            tell(logger.debug, "refused a token: %s", error)
+            if logger.isEnabledFor(logging.DEBUG):
+                tell(logger.debug, "refused a token: %s", error)
             return
         self._told.add(error.code)
         tell(logger.warning, "refused a token: %s%s", error, f" ({error.hint})" if error.hint else "")

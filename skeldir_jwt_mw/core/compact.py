@@ -7,22 +7,24 @@ to decode as base64url, which a third dot does not.
 from __future__ import annotations
 
 import binascii
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
 
 from skeldir_jwt_mw.errors import InvalidToken
 
 from .signature import SUPPORTED_ALGORITHMS, canonical_algorithm
-from .strict_json import MalformedJSON, parse_object
+from .strict_json import MalformedJSON, parse_brief, parse_object, parts_of
 
 __all__ = [
     "Compact",
     "Header",
     "HeaderRules",
     "MalformedJSON",
-    "claimed_issuer",
+    "claimed_issuers",
     "compile_header_check",
     "decode_segment",
     "exactly",
@@ -30,8 +32,10 @@ __all__ = [
     "is_key_id",
     "max_header_bytes",
     "may_be_issued_after",
+    "parse_brief",
     "parse_header",
     "parse_object",
+    "payload_segment",
     "split",
     "thumbprints_in",
     "too_large",
@@ -40,7 +44,10 @@ __all__ = [
 MAX_HEADER_BYTES = 2048  # decoded
 MAX_CERTIFICATE_HEADER_BYTES = 8192  # decoded, for issuers whose headers bring certificates that are ignored
 MAX_HEADER_CHARACTERS = (MAX_CERTIFICATE_HEADER_BYTES * 8 + 5) // 6  # the same, in base64url
+MAX_HEADER_PARTS = 32  # commas and opening brackets, those in strings too, but for a short header
+SHORT_HEADER_BYTES = 128  # decoded; whatever it holds is read soon
 MAX_KEY_ID_BYTES = 256  # in UTF-8
+MAX_CLAIMED = 8  # strings called `iss`, at any depth, among which the issuer is looked for
 JWE_DOTS = 4
 
 _URL_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -62,7 +69,7 @@ _LAST = (_STANDARD, b"", _STANDARD[::16], _STANDARD[::4])
 # Up to eleven digits of whole seconds, behind which no digit or exponent may follow; else an empty match.
 _IAT = re.compile(rb'"iat"\s*:\s*((?:[0-9]{1,11}(?![0-9.eE]))?)')
 
-_ISS = re.compile(rb'"iss"\s*:\s*"([^"]*)"')
+_ISS = re.compile(rb'"iss"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -144,32 +151,38 @@ def header_segment(token: object) -> bytes:
     return b""
 
 
-def claimed_issuer(payload: bytes) -> str | None:
-    """The `iss` of a payload by a single pass; None where only reading it all would tell.
+def claimed_issuers(payload: bytes) -> list[str]:
+    """The first strings called `iss` in a payload, at any depth, by a single pass; one more than MAX_CLAIMED.
 
-    Good to choose by whose keys a signature is checked with, never to accept by: a payload that misleads it
-    is refused for its signature or its claims.
+    The token's own is among them, unless they are too many or the payload is no strict JSON. So they are good
+    to choose by whose keys a signature is checked with, never to accept by.
     """
-    found = _ISS.findall(payload)
-    if len(found) != 1 or b"\\" in payload:
-        return None
+    if b"\\" in payload:  # escapes that the name may be written with
+        payload = payload.replace(b"\\u0069", b"i").replace(b"\\u0073", b"s")
+    return [_text(match[1]) for match in islice(_ISS.finditer(payload), MAX_CLAIMED + 1)]
+
+
+def _text(written: bytes) -> str:
+    """What stands between two quotes of JSON; empty, which no issuer is, where it is no strict JSON."""
     try:
-        return str(found[0], "utf-8")
-    except UnicodeDecodeError:
-        return None
+        return str(json.loads(b'"%b"' % written)) if b"\\" in written else str(written, "utf-8")
+    except ValueError:
+        return ""
 
 
-def may_be_issued_after(token: str | bytes, moment: float) -> bool:
-    """Whether a token's `iat` may lie after `moment` (Unix seconds); True where only a full look tells.
+def payload_segment(token: str | bytes) -> bytes:
+    """What stands between the first dot and the last, unjudged."""
+    if isinstance(token, str):
+        return token[token.find(".") + 1 : token.rfind(".")].encode("ascii", "replace")
+    return token[token.find(b".") + 1 : token.rfind(b".")]
+
+
+def may_be_issued_after(payload: bytes, moment: float) -> bool:
+    """Whether a payload's `iat` may lie after `moment` (Unix seconds); True where only a full look tells.
 
     For tokens that are refused either way: it looks for what could be the claim, wherever it stands, and
     nobody gets anywhere by misleading it.
     """
-    raw = token.encode("ascii", "replace") if isinstance(token, str) else token
-    try:
-        payload = decode_segment(raw[raw.find(b".") + 1 : raw.rfind(b".")])
-    except InvalidToken:
-        return True
     if b"\\" in payload:  # an escape may hide the name
         return True
     found = _IAT.findall(payload)
@@ -250,6 +263,8 @@ def parse_header(segment: bytes, max_bytes: int = MAX_HEADER_BYTES) -> Header:
     if len(segment) > MAX_HEADER_CHARACTERS or len(segment) * 6 // 8 > max_bytes:
         raise InvalidToken("too_large", f"the header is longer than {max_bytes} bytes")
     data = decode_segment(segment)
+    if len(data) > SHORT_HEADER_BYTES and parts_of(data) > MAX_HEADER_PARTS:
+        raise InvalidToken("bad_header", f"the header has more than {MAX_HEADER_PARTS} members and items")
     try:
         members = parse_object(data)
     except MalformedJSON as error:

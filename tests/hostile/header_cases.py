@@ -180,7 +180,7 @@ def critical_extensions() -> Iterator[Made]:
         "the empty name": [""],
         "exp": ["exp"],
         "nested": [["x"]],
-        "many": [f"x{n}" for n in range(150)],
+        "many": [f"x{n}" for n in range(25)],
     }.items():
         yield name, token(header_of(crit=crit, x=1, exp=2**40))
     yield "b64", token(header_of(crit=["b64"], b64=True))

@@ -15,7 +15,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from skeldir_jwt_mw.core import strict_json
-from skeldir_jwt_mw.core.strict_json import MalformedJSON, parse_object, parse_with_stdlib
+from skeldir_jwt_mw.core.strict_json import MalformedJSON, parse_brief, parse_object, parse_with_stdlib
 
 Parse = Callable[[bytes], dict[str, Any]]
 
@@ -281,11 +281,57 @@ def test_every_double_survives_both_readers(number: float) -> None:
 
 def test_the_readers_are_two_where_orjson_is_and_one_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = importlib.util.find_spec("orjson") is not None
-    assert (parse_object is not parse_with_stdlib) == installed
+    assert hasattr(strict_json, "orjson") == installed
     monkeypatch.setitem(sys.modules, "orjson", None)
     spec = importlib.util.spec_from_file_location("strict_json_without_orjson", strict_json.__file__)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.parse_object is module.parse_with_stdlib
+    assert not hasattr(module, "orjson")
+    assert verdict(module.parse_object, b'{"a":[1]}') == exactly({"a": [1]})
+
+
+@settings(max_examples=200, deadline=None)
+@given(documents, styles)
+def test_what_is_read_in_brief_is_read_alike(document: dict[str, Any], style: dict[str, Any]) -> None:
+    data = json.dumps(document, **style).encode("utf-8", "surrogatepass")
+    try:
+        brief = parse_brief(data)
+    except MalformedJSON:
+        assert verdict(parse_with_stdlib, data) == "refused"
+    else:
+        assert brief is None or exactly(brief) == verdict(parse_with_stdlib, data)
+
+
+BRIEF = {
+    "numbers": b'{"a":[' + b",".join([b"1"] * 60) + b"]}",
+    "numbers, spaced": b'{"a": [' + b",".join([b"1"] * 60) + b"]}",
+    "escapes": b'{"a":"' + b"\\u00e9" * 600 + b'"}',
+}
+BRIEF_TO_ORJSON = {
+    "a long string": b'{"a":"' + b"x" * 12_000 + b'"}',
+    "strings": b'{"a":[' + b",".join([b'"' + b"x" * 36 + b'"'] * 300) + b"]}",
+}
+LONG = {
+    "numbers": b'{"a":[' + b",".join([b"1"] * 6000) + b"]}",
+    "numbers, spaced": b'{"a": [' + b",".join([b"1"] * 70) + b"]}",
+    "objects": b'{"a":[' + b",".join([b'{"b":0}'] * 70) + b"]}",
+    "escapes": b'{"a":"' + b"\\n" * 6000 + b'"}',
+    "a long string, spaced": b'{"a": "' + b"x" * 12_000 + b'"}',
+}
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_what_is_soon_read_is_read_in_brief(name: str) -> None:
+    assert parse_brief(BRIEF[name]) == parse_with_stdlib(BRIEF[name])
+
+
+@pytest.mark.parametrize("name", BRIEF_TO_ORJSON)
+def test_what_orjson_reads_alone_is_read_in_brief_where_it_is(name: str) -> None:
+    assert (parse_brief(BRIEF_TO_ORJSON[name]) is not None) == hasattr(strict_json, "orjson")
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_what_takes_long_is_not_read_in_brief(name: str) -> None:
+    assert parse_brief(LONG[name]) is None
