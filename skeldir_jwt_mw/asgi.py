@@ -119,22 +119,28 @@ class AuthCredentials:
 class User(AuthCredentials):
     """The token's user, in the shape of Starlette's users; one object for both keys of the scope.
 
-    `key_of` tells the user's name among those of all issuers, when it is asked for; left out, that is the
-    subject.
+    `key` is the user's name among those of all issuers, or tells it when it is asked for; left out, that is
+    the subject.
     """
 
-    __slots__ = ("_key_of",)
+    __slots__ = ("_key",)
 
     is_authenticated = True
 
-    def __init__(self, token: VerifiedToken, key_of: Callable[[VerifiedToken], str] | None = None) -> None:
+    def __init__(self, token: VerifiedToken, key: str | Callable[[VerifiedToken], str] | None = None) -> None:
         self._token: VerifiedToken = token
-        self._key_of = key_of
+        self._key = key
+
+    def __reduce__(self) -> tuple[type[User], tuple[VerifiedToken, str]]:
+        """Copied and pickled without what tells the name."""
+        return type(self), (self._token, self.identity)
 
     @property
     def identity(self) -> str:
         """The subject, with its issuer where there are several; empty where the token has none."""
-        return self._token.subject if self._key_of is None else self._key_of(self._token)
+        if callable(self._key):
+            return self._key(self._token)
+        return self._token.subject if self._key is None else self._key
 
     @property
     def display_name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import pickle
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ def asked_in_asgi(
 
 def by_asgi(verifier: Verifier, raw: str, **options: Any) -> tuple[str, str]:
     user = asked_in_asgi(verifier, raw, options)
+    assert pickle.loads(pickle.dumps(user)).identity == copy.deepcopy(user).identity == user.identity
     return user.identity, user.display_name
 
 

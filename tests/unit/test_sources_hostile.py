@@ -32,6 +32,7 @@ from skeldir_jwt_mw.sources import (
 )
 
 PATIENCE = 3.0  # seconds, for answers that do
+PARTS = 4  # that the lines of a fetch are tried in
 
 ENDLESS: dict[str, Script] = {
     "no answer": hangs,
@@ -255,7 +256,10 @@ def _peer(sock: socket.socket) -> int | None:
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_exception_at_any_line_of_a_fetch_leaves_no_thread_and_no_socket_and_the_source_works() -> None:
+@pytest.mark.parametrize("first", range(PARTS))
+def test_an_exception_at_any_line_of_a_fetch_leaves_no_thread_and_no_socket_and_the_source_works(
+    first: int,
+) -> None:
     with RawServer(says(OK + b"\r\n{}")) as server:
         source = JWKSUrlSource(
             f"http://127.0.0.1:{server.port}/jwks", timeout=60.0, allow_http=True, allow_private_hosts=True
@@ -271,9 +275,9 @@ def test_an_exception_at_any_line_of_a_fetch_leaves_no_thread_and_no_socket_and_
                 assert failure.reason == "this process has no memory left"  # noqa: PT017  # either is right
                 raise MemoryError from None
 
-        met = 0
+        met = first
         while failing_at_line(met, scene, deadline, transport, connection, headers, url):
-            met += 1
+            met += PARTS
             assert connections_to(server) == []
             for thread in set(threading.enumerate()) - before:
                 thread.join(5)  # told to end, it needs a moment
