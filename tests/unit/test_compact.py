@@ -23,10 +23,12 @@ from skeldir_jwt_mw.core.compact import (
     claimed_issuers,
     compile_header_check,
     decode_segment,
+    exactly,
     header_segment,
     is_key_id,
     may_be_issued_after,
     parse_header,
+    payload_segment,
     split,
 )
 from skeldir_jwt_mw.core.signature import SUPPORTED_ALGORITHMS
@@ -612,6 +614,54 @@ def test_r03_the_header_segment_is_what_stands_before_the_first_dot_if_that_is_s
     as_type: Callable[[str], str | bytes], token: str, segment: bytes
 ) -> None:
     assert header_segment(as_type(token)) == segment
+
+
+@pytest.mark.parametrize(
+    ("token", "segment"),
+    [("abc.def.ghi", b"def"), ("a.b.c.d", b"b.c"), ("abc.ghi", b""), ("a.b\u00e9.c", b"b?"), ("", b"")],
+)
+def test_the_payload_segment_is_what_stands_between_the_first_dot_and_the_last(
+    token: str, segment: bytes
+) -> None:
+    assert payload_segment(token) == segment
+    assert payload_segment(token.replace("\u00e9", "?").encode()) == segment
+
+
+class OddStr(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "somebody else's"
+
+    def encode(self, *_: Any) -> bytes:
+        return b"somebody else's"
+
+
+class OddBytes(bytes):
+    __slots__ = ()
+
+    def __getitem__(self, _: Any) -> Any:
+        return b"somebody else's"
+
+
+class Lazy:
+    __class__ = str  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("token", ["a.b.c", b"a.b.c"])
+def test_a_string_or_bytes_are_made_exact_without_asking_them(token: str | bytes) -> None:
+    assert exactly(token) is token
+    odd = exactly(OddStr(token) if isinstance(token, str) else OddBytes(token))
+    assert (type(odd), odd) == (type(token), token)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [None, 7, ["a.b.c"], bytearray(b"a.b.c"), memoryview(b"a.b.c"), Lazy()],
+    ids=lambda token: type(token).__name__,
+)
+def test_what_is_neither_string_nor_bytes_is_not_made_one(token: object) -> None:
+    assert exactly(token) is None
 
 
 @pytest.mark.parametrize("token", [None, 7, ["a.b.c"], bytearray(b"a.b.c")])

@@ -210,8 +210,3 @@ def test_the_issuer_that_a_hint_is_about_is_found_by_what_is_easily_overlooked(
 ) -> None:
     claims = {} if iss is None else {"iss": iss}
     assert IssuerRoutes(configured).nearest(claims) == position
-
-
-def test_only_a_template_makes_the_other_claims_matter() -> None:
-    assert not IssuerRoutes(("https://other.example.com/",)).has_templates
-    assert IssuerRoutes(("https://other.example.com/", NAME)).has_templates
