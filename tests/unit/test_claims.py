@@ -449,6 +449,11 @@ CLOCKS = "by less than a minute: do the clocks agree?"
         ({"exp": "1"}, "bad_claims", "'exp' is not a number of seconds from 0 to 10^11"),
         ({"nbf": None}, "bad_claims", "'nbf' is not a number of seconds from 0 to 10^11"),
         ({"iat": -1}, "bad_claims", "'iat' is not a number of seconds from 0 to 10^11"),
+        *(
+            ({name: time}, "bad_claims", f"'{name}' is not a number of seconds: milliseconds?")
+            for name in ("exp", "nbf", "iat")
+            for time in (int(NOW) * 1000, NOW * 1000, 10**11)
+        ),
         ({"sub": 5}, "bad_claims", "sub is not a string"),
         ({"exp": NOW - 89}, "expired", CLOCKS),
         ({"exp": NOW - 90}, "expired", None),

@@ -22,6 +22,7 @@ from skeldir_jwt_mw.core.compact import (
     decode_segment,
     header_segment,
     is_key_id,
+    max_header_bytes,
     parse_header,
     split,
 )
@@ -218,6 +219,18 @@ def test_r03_a_header_of_2048_bytes_is_read_and_one_byte_more_refused() -> None:
     assert read(f"{b64u(padded_header(2048))}.{SEGMENTS[1]}.{SEGMENTS[2]}").kid == "k1"
     assert refusal(f"{b64u(padded_header(2049))}.{SEGMENTS[1]}.{SEGMENTS[2]}") == "too_large"
     assert header_refusal(padded_header(2049)) == "too_large"
+
+
+def test_r03_a_header_with_certificates_that_are_ignored_may_have_8192_bytes() -> None:
+    assert max_header_bytes(("jku", "jwk", "x5u", "zip")) == max_header_bytes(()) == 2048
+    most = max_header_bytes(("zip", "x5c"))
+    assert parse_header(segment_of(padded_header(8192)), most).kid == "k1"
+    with pytest.raises(InvalidToken) as caught:
+        parse_header(segment_of(padded_header(8193)), most)
+    assert (caught.value.code, caught.value.hint) == ("too_large", "the header is longer than 8192 bytes")
+    with pytest.raises(InvalidToken) as caught:
+        parse_header(segment_of(padded_header(2049)))
+    assert (caught.value.code, caught.value.hint) == ("too_large", "the header is longer than 2048 bytes")
 
 
 @pytest.mark.parametrize("segment", range(3))
