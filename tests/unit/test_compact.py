@@ -205,7 +205,10 @@ def test_r03_the_size_is_judged_before_anything_is_decoded() -> None:
     assert refusal(b"!" * 101, 100) == "too_large"
     with pytest.raises(InvalidToken) as caught:
         split("A" * 10_924 + ".!.!", LIMIT)
-    assert caught.value.code == "too_large"
+    assert (caught.value.code, caught.value.hint) == ("too_large", "the header is longer than 8192 bytes")
+    with pytest.raises(InvalidToken) as caught:
+        split(b"!" * 101, 100)
+    assert caught.value.hint == "the token is longer than 100 bytes (max_token_bytes)"
 
 
 def padded_header(size: int) -> bytes:
@@ -423,7 +426,12 @@ def test_r14_thumbprints_and_unknown_members_are_ignored(name: str, value: Any) 
     ],
 )  # fmt: skip
 def test_r15_a_malformed_kid_is_refused(kid: Any) -> None:
-    assert header_refusal({"alg": "RS256", "kid": kid}) == "bad_header"
+    with pytest.raises(InvalidToken) as caught:
+        parse_header(segment_of({"alg": "RS256", "kid": kid}))
+    assert (caught.value.code, caught.value.hint) == (
+        "bad_header",
+        "kid is no plain string of 1 to 256 bytes",
+    )
     assert not is_key_id(kid)
 
 
