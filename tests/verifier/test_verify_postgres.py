@@ -78,6 +78,20 @@ def test_r55_a_row_changed_by_hand_is_replaced_and_its_keys_are_never_used(
         assert row(pg_dsn)["last_refresh_reason"] == "tampered"
 
 
+def test_r55_a_row_changed_by_hand_that_cannot_be_replaced_yet_is_told(
+    idp: LoopbackIssuer, make: MakeVerifier, pg_dsn: str
+) -> None:
+    make(issuer_of(idp), **shared(pg_dsn)).refresh()  # and the next forced fetch is a floor away
+    with psycopg.connect(pg_dsn) as connection:
+        connection.execute("UPDATE public.jwt_verification_cache SET payload = %s", [b'{"keys": []}'])
+    second = make(issuer_of(idp), policy=policy_of(floor=60.0), **shared(pg_dsn))
+    assert outage(second, idp.token()).reason == "row_refused"
+    assert (
+        status_of(second)["last_error"]
+        == "the shared row was tampered with: its seal or its content is not good"
+    )
+
+
 def test_a_missing_table_is_for_the_operator_and_unavailable_for_requests(
     idp: LoopbackIssuer,
     make: MakeVerifier,
