@@ -7,10 +7,12 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from verifying import (
     Ask,
     MakeVerifier,
@@ -26,6 +28,7 @@ from verifying import (
 from skeldir_jwt_mw import ConfigurationError, PostgresStore, Verifier
 from skeldir_jwt_mw.migrate import migrate, provision
 from skeldir_jwt_mw.testing import LoopbackIssuer
+from skeldir_jwt_mw.testing.postgres import EmbeddedPostgres
 
 KEY = b"k" * 32
 
@@ -243,3 +246,21 @@ def test_no_connection_string_reaches_the_log(
     assert outage(verifier, idp.token()).reason == "store"
     assert "gave no answer" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_workers_that_outnumber_the_connections_are_one_fetch_and_none_is_refused(
+    idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    with EmbeddedPostgres(max_connections=30) as server:
+        migrate(server.dsn())
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute("CREATE ROLE app LOGIN CONNECTION LIMIT 5")
+            connection.execute("GRANT SELECT, INSERT, UPDATE ON public.jwt_verification_cache TO app")
+        dsn = make_conninfo(server.dsn(), user="app")
+        workers = [make(issuer_of(idp), policy=policy_of(wait_budget=20.0), **shared(dsn)) for _ in range(20)]
+        with ThreadPoolExecutor(len(workers)) as pool:
+            for rotations in range(2):
+                found = pool.map(Verifier.verify, workers, [idp.token()] * len(workers))
+                assert {token.kid for token in found} == {idp.key().kid}
+                assert idp.fetches == rotations + 1
+                idp.rotate()
