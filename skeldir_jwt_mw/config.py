@@ -26,6 +26,7 @@ from .rules import (
     pins_of,
     refuse,
     seconds_of,
+    shown,
     suggestion,
     text_of,
     token_types_of,
@@ -213,6 +214,12 @@ class Issuer:
 
     def __hash__(self) -> int:
         return hash((self.issuer, self.audience, self.algorithms))  # a source may be unhashable
+
+    def __repr__(self) -> str:
+        """Every setting, without the query of `jwks_url`, which may hold a secret."""
+        texts = {field.name: repr(getattr(self, field.name)) for field in fields(self)}
+        texts["jwks_url"] = shown(self.jwks_url)
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in texts.items())})"
 
     def __reduce__(self) -> tuple[Callable[[], Issuer], tuple[()]]:
         options = {field.name: getattr(self, field.name) for field in fields(self)}

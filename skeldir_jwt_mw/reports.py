@@ -44,6 +44,7 @@ class Reports:
             case "refreshed":
                 tell(logger.info, "fetched the keys of %s (%s)", name, detail)
             case "forged_row":
+                self._failure = f"the shared row was tampered with: {detail}"
                 tell(logger.warning, "the shared row of %s was tampered with: %s", name, detail)
             case "stranger_row":
                 self._failure = f"the shared row is {detail}"
@@ -101,10 +102,12 @@ class Reports:
 
     def no_thread(self) -> None:
         """A refresh could not begin."""
+        self._failure = "no thread could be started"
         tell(logger.error, "no thread could be started to refresh the keys of %s", self._name)
 
     def broken_off(self, kind: str, where: str) -> None:
         """A bug ended a refresh; its own text may hold a secret and is not shown."""
+        self._failure = f"the refresh broke off: {kind}"
         tell(logger.error, "the refresh of %s broke off: %s\n%s", self._name, kind, where)
 
     def _tell_once(self, what: str, text: str, detail: str) -> None:

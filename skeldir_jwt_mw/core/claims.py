@@ -205,13 +205,14 @@ def _split(scope: str) -> frozenset[str]:
 def _compile_tenant(name: str) -> Callable[[Mapping[str, Any]], str]:
     """The tenant: 1 to 256 characters without control characters, never coerced (R35, R36)."""
     lookup = compile_lookup(name)
+    hint = f"{name!r} is no plain string of 1 to {MAX_TENANT} characters"
 
     def tenant_of(claims: Mapping[str, Any]) -> str:
         tenant = lookup(claims)
         if type(tenant) is not str or not 0 < len(tenant) <= MAX_TENANT:
-            raise InvalidToken("bad_tenant")
+            raise InvalidToken("bad_tenant", hint)
         if not tenant.isprintable() and _CONTROL.search(tenant):  # what is printable holds none
-            raise InvalidToken("bad_tenant")
+            raise InvalidToken("bad_tenant", hint)
         return tenant
 
     return tenant_of

@@ -120,7 +120,7 @@ def split(token: object, max_bytes: int) -> Compact:
     header_end = token.find(b".")
     payload_end = token.rfind(b".")
     if header_end > MAX_HEADER_CHARACTERS:
-        raise InvalidToken("too_large")
+        raise InvalidToken("too_large", f"the header is longer than {MAX_CERTIFICATE_HEADER_BYTES} bytes")
     standard = token.translate(_TO_STANDARD)
     payload = standard[header_end + 1 : payload_end]
     signature = standard[payload_end + 1 :]
@@ -277,7 +277,7 @@ def parse_header(segment: bytes, max_bytes: int = MAX_HEADER_BYTES) -> Header:
     if "cty" in members and not isinstance(cty, str):
         raise InvalidToken("bad_header")
     if "kid" in members and not is_key_id(members["kid"]):
-        raise InvalidToken("bad_header")
+        raise InvalidToken("bad_header", f"kid is no plain string of 1 to {MAX_KEY_ID_BYTES} bytes")
     if algorithm not in SUPPORTED_ALGORITHMS:  # "none" and HS* are not, whatever an issuer may say
         raise InvalidToken("algorithm_not_allowed")
     if not _CHANGES_READING.isdisjoint(members) or (cty and _media_type(cty) == "jwt"):

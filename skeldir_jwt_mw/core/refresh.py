@@ -218,6 +218,8 @@ class Refresh:
         reply = yield self._claim(order, use_gate=False)
         row = reply.value
         if not isinstance(row, Row) or row.now_us is None:
+            why = "the store gave no time" if isinstance(row, Row) else str(row)
+            yield Report(event="store_failed", detail=why)
             return self._schedule.store_failed(order, reply)
         fence = max(row.fence + 1, row.now_us)
         claimed = replace(row, fence=fence, claimed_us=row.now_us, lease_left=0.0)

@@ -133,9 +133,9 @@ def parse_with_stdlib(data: bytes) -> dict[str, Any]:
             value = None
     except MalformedJSON as error:
         value, hint = None, error.hint
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
         # Raised anew below, so that no error leads on to JSONDecodeError.doc, which is the document itself.
-        value = None
+        value, hint = None, _DEPTH if isinstance(error, RecursionError) else None
     if value.__class__ is not dict:
         raise MalformedJSON(hint)
     if containers > MAX_DEPTH:  # else it cannot nest deeper than that

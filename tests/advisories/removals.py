@@ -131,8 +131,8 @@ GUARDS: dict[str, Mutation] = {
     "T-DEPTH: an exhausted stack is raised on": one(
         FRAMING + "depth_deep_json_is_refused_and_crashes_nothing",
         "core.strict_json:parse_with_stdlib",
-        "except (ValueError, RecursionError):",
-        "except ValueError:",
+        "except (ValueError, RecursionError) as error:",
+        "except ValueError as error:",
     ),
     "T-B64URL: spare bits of a signature may be anything": one(
         FRAMING + "b64url_one_token_has_one_spelling",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,6 +16,13 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 def text_of(name: str) -> str:
     """The text of a page, by its name from the project's top."""
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+@cache
+def all_tests() -> frozenset[str]:
+    """The names of all tests."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
+    return frozenset(re.findall(r"^\s*(?:async )?def (test_\w+)\(", text, re.MULTILINE))
 
 
 def section(text: str, title: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 import rules
-from pages import ROOT, code_in, section, tables, text_of
+from pages import all_tests, code_in, section, tables, text_of
 from psycopg import sql
 
 from skeldir_jwt_mw import InvalidToken, Issuer, PostgresStore, RefreshPolicy, Verifier
@@ -22,11 +22,6 @@ RULES = tables(section(PAGE, "The rules"))[0]
 ATTACKS = tables(section(PAGE, "Who can write to the table"))[0]
 TABLE = "public.jwt_verification_cache"
 OF_ADAPTERS_TO_COME = {"rejected_user"}
-
-
-def all_tests() -> set[str]:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
-    return set(re.findall(r"^\s*(?:async )?def (test_\w+)\(", text, re.MULTILINE))
 
 
 def test_every_rule_has_tests_and_every_numbered_test_has_its_rule() -> None:

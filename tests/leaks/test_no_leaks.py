@@ -342,6 +342,10 @@ def test_no_configuration_error_and_no_representation_shows_a_secret(canaries: C
             lambda: PostgresStore(f"postgresql://app:{password}@[db/app"),
             lambda: PostgresStore(f"dbname='{password}"),
             lambda: Issuer("https://a/", audience="a", jwks_url=f"https://u:{password}@a/"),
+            lambda: Issuer("https://a/", audience="a", jwks_url=f"https://a/keys?code={password}"),
+            lambda: parse_settings(
+                {"ISSUER": "https://a/", "AUDIENCE": "a", "JWKS_URL": f"https://a/keys?code={password}"}
+            ),
         ):
             provoke(canaries, make)
     for text in log:

@@ -63,6 +63,22 @@ def test_a_thread_that_cannot_be_started_costs_a_request_and_no_more(number: int
     leaves_nothing(rig)
 
 
+def test_a_thread_that_cannot_be_started_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    def how(thread: threading.Thread, start: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    rig = Rig()
+    with starting(how), pytest.raises(KeysUnavailable) as caught:
+        rig.verify()
+    (status,) = rig.verifier.status().values()
+    assert (caught.value.reason, status["last_error"]) == ("local", "no thread could be started")
+    assert "no thread could be started to refresh the keys" in caplog.text
+    recovers(rig, Outcome())
+    (status,) = rig.verifier.status().values()
+    assert status["last_error"] is None
+    leaves_nothing(rig)
+
+
 def test_threads_that_run_at_once_inside_their_start_deadlock_nobody() -> None:
     """As green threads do that were put in place late: who starts one goes on when it blocks or has ended."""
     stuck: list[str] = []
@@ -90,7 +106,8 @@ def test_threads_that_run_at_once_inside_their_start_deadlock_nobody() -> None:
     leaves_nothing(rig)
 
 
-def test_a_thread_that_never_begins_is_given_up() -> None:
+def test_a_thread_that_never_begins_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     rig = Rig()
     with starting(lambda thread, start: None):
         with pytest.raises(KeysUnavailable, match="running"):
@@ -101,6 +118,7 @@ def test_a_thread_that_never_begins_is_given_up() -> None:
     assert rig.verify()
     assert lost.ending is not None
     assert lost.ending.gate.reason == "lost"
+    assert "was lost with its thread" in caplog.text
     leaves_nothing(rig)
 
 

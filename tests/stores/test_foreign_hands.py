@@ -23,7 +23,7 @@ from skeldir_jwt_mw.core.row import clocks_agree
 from skeldir_jwt_mw.errors import ConfigurationError
 from skeldir_jwt_mw.migrate import migrate, migrations, provision
 from skeldir_jwt_mw.stores import PostgresStore
-from skeldir_jwt_mw.stores.session import row_of
+from skeldir_jwt_mw.stores.session import StatementSession, row_of
 from skeldir_jwt_mw.stores.statements import STATEMENTS
 from skeldir_jwt_mw.testing.pgbouncer import PgBouncer
 
@@ -419,6 +419,24 @@ def test_row_level_security_is_named(
     hostile.use_gate = False
     with pytest.raises(kind, match=words):
         hostile.claim()
+
+
+class Hidden:
+    """A connection whose statements see no row, though there is one."""
+
+    def run(self, statement: str, parameters: Any, *, creating: bool = False) -> None:
+        return None
+
+    def patience(self) -> float:
+        return 1.0
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_row_that_a_policy_hides_is_named() -> None:
+    with pytest.raises(StoreContended, match="row level security without a policy for SELECT"):
+        StatementSession(Hidden()).claim(KEY, claim_of())
 
 
 def test_a_statement_timeout_and_a_lock_timeout_are_named(pg_dsn: str) -> None:

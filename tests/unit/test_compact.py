@@ -26,6 +26,7 @@ from skeldir_jwt_mw.core.compact import (
     exactly,
     header_segment,
     is_key_id,
+    max_header_bytes,
     may_be_issued_after,
     parse_header,
     payload_segment,
@@ -210,7 +211,10 @@ def test_r03_the_size_is_judged_before_anything_is_decoded() -> None:
     assert refusal(b"!" * 101, 100) == "too_large"
     with pytest.raises(InvalidToken) as caught:
         split("A" * 10_924 + ".!.!", LIMIT)
-    assert caught.value.code == "too_large"
+    assert (caught.value.code, caught.value.hint) == ("too_large", "the header is longer than 8192 bytes")
+    with pytest.raises(InvalidToken) as caught:
+        split(b"!" * 101, 100)
+    assert caught.value.hint == "the token is longer than 100 bytes (max_token_bytes)"
 
 
 def padded_header(size: int) -> bytes:
@@ -224,6 +228,18 @@ def test_r03_a_header_of_2048_bytes_is_read_and_one_byte_more_refused() -> None:
     assert read(f"{b64u(padded_header(2048))}.{SEGMENTS[1]}.{SEGMENTS[2]}").kid == "k1"
     assert refusal(f"{b64u(padded_header(2049))}.{SEGMENTS[1]}.{SEGMENTS[2]}") == "too_large"
     assert header_refusal(padded_header(2049)) == "too_large"
+
+
+def test_r03_a_header_with_certificates_that_are_ignored_may_have_8192_bytes() -> None:
+    assert max_header_bytes(("jku", "jwk", "x5u", "zip")) == max_header_bytes(()) == 2048
+    most = max_header_bytes(("zip", "x5c"))
+    assert parse_header(segment_of(padded_header(8192)), most).kid == "k1"
+    with pytest.raises(InvalidToken) as caught:
+        parse_header(segment_of(padded_header(8193)), most)
+    assert (caught.value.code, caught.value.hint) == ("too_large", "the header is longer than 8192 bytes")
+    with pytest.raises(InvalidToken) as caught:
+        parse_header(segment_of(padded_header(2049)))
+    assert (caught.value.code, caught.value.hint) == ("too_large", "the header is longer than 2048 bytes")
 
 
 @pytest.mark.parametrize("segment", range(3))
@@ -416,7 +432,12 @@ def test_r14_thumbprints_and_unknown_members_are_ignored(name: str, value: Any) 
     ],
 )  # fmt: skip
 def test_r15_a_malformed_kid_is_refused(kid: Any) -> None:
-    assert header_refusal({"alg": "RS256", "kid": kid}) == "bad_header"
+    with pytest.raises(InvalidToken) as caught:
+        parse_header(segment_of({"alg": "RS256", "kid": kid}))
+    assert (caught.value.code, caught.value.hint) == (
+        "bad_header",
+        "kid is no plain string of 1 to 256 bytes",
+    )
     assert not is_key_id(kid)
 
 

@@ -84,6 +84,7 @@ def test_the_algorithms_that_may_be_allowed_are_those_that_are_implemented() -> 
         {"audience": ["a", "b"]},
         {"audience": ("a", None), "claims": {"client_id": "web"}},
         {"audience": None, "claims": {"client_id": ("web", "m2m"), "token_use": "access"}},
+        {"audience": None, "claims": {"iss": URL, "client_id": "web"}},
         {"leeway": 0},
         {"leeway": 0.001},
         {"leeway": 120},
@@ -178,6 +179,13 @@ def test_a_password_or_query_in_a_url_stays_out_of_the_text() -> None:
     assert "t0p" not in text
 
 
+def test_the_query_of_a_url_stays_out_of_what_is_shown_of_an_issuer() -> None:
+    made = issuer(jwks_url="https://login.example.com/keys?code=t0p")
+    for text in (repr(made), str(made), f"{[made]}"):
+        assert "jwks_url='https://login.example.com/keys?***', source=None" in text
+        assert "t0p" not in text
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
@@ -204,6 +212,10 @@ def test_a_password_or_query_in_a_url_stays_out_of_the_text() -> None:
         ({"audience": {"a": 1}}, ["audience", "must be a sequence"]),
         ({"audience": None}, ["audience (None)", "claims must not be empty"]),
         ({"audience": ("a", None)}, ["audience (None)", "claims must not be empty"]),
+        *(
+            ({"audience": None, "claims": dict.fromkeys(names, 1)}, ["audience (None)", "do not count"])
+            for names in (("iss",), ("exp",), ("iat",), ("nbf",), ("iss", "exp", "iat", "nbf"), ("/iss",))
+        ),
         ({"leeway": -1}, ["leeway (-1)", "not negative"]),
         ({"leeway": 120.5}, ["leeway (120.5)", "at most 120 s"]),
         ({"leeway": math.nan}, ["leeway (nan)", "finite"]),

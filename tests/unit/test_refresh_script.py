@@ -509,6 +509,45 @@ def test_a_follower_whose_poll_is_cut_off_polls_again() -> None:
     assert stage.kinds() == ["Claim", "Peek", "Peek", "Claim"]
 
 
+DOWN, BUSY, UNMIGRATED = StoreUnavailable("down"), StoreContended("busy"), ConfigurationError("no table")
+LED = (row("leader"), Fetched(document=DOCUMENT))
+FOLLOWED = (row("wait", outcome="running", lease_left=4.9), Peeked(generation=5, running=False))
+
+
+@pytest.mark.parametrize(
+    ("answers", "changes", "told"),
+    [
+        ([DOWN], {}, ("store_failed", "down")),
+        ([UNMIGRATED], {}, ("store_failed", "no table")),
+        ([BUSY] * 200, {}, ("store_failed", "busy")),
+        ([row("contended")] * 200, {}, ("store_failed", "other processes keep the row busy")),
+        ([*FOLLOWED, DOWN], {}, ("store_failed", "down")),
+        ([*LED, False, DOWN], {}, ("store_failed", "down")),
+        ([*LED, False, BUSY], {}, ("store_failed", "busy")),
+        ([*LED, False, UNMIGRATED], {}, ("store_failed", "no table")),
+        ([*LED, False, None], {}, ("store_failed", "the row is gone")),
+        ([*LED, UNMIGRATED], {}, ("store_failed", "new keys were not shared: no table")),
+        ([*LED, *[BUSY] * 400], {}, ("store_failed", "new keys were not shared: busy")),
+        ([row("leader"), FetchFailed("status 500"), 4.0], {}, ("fetch_failed", "status 500")),
+        ([row("leader"), FetchFailed("status 500"), UNMIGRATED], {}, ("fetch_failed", "status 500")),
+        ([row("leader"), LocalFetchFailed("no thread")], {}, ("failed_here", "no thread")),
+        (
+            [row("newer", content(6, DOCUMENT), seal=b"x" * 41), row("floor", floor_left=3.0)],
+            {},
+            ("forged_row", "its seal or its content is not good"),
+        ),
+        ([DOWN], {"coordinated": False}, ("store_failed", "down")),
+        ([row("wait", now_us=None)], {"coordinated": False}, ("store_failed", "the store gave no time")),
+    ],
+)
+def test_an_ending_without_newer_keys_is_told_once(
+    answers: list[object], changes: dict[str, Any], told: tuple[str, str]
+) -> None:
+    stage = Stage(*answers)
+    stage.play_endlessly(order(**changes))
+    assert [(report.event, report.detail) for report in stage.reports] == [told]
+
+
 @pytest.mark.parametrize("answer", [StoreUnavailable("down"), row("wait", now_us=None)])
 def test_without_coordination_a_store_that_gives_no_time_is_an_outage(answer: object) -> None:
     stage = Stage(answer)

@@ -19,6 +19,7 @@ from skeldir_jwt_mw.sources import (
     LocalFetchFailed,
     StaticSource,
 )
+from skeldir_jwt_mw.sources.transport import Transport
 from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
 
 LONG = 60.0  # seconds that no test waits
@@ -235,6 +236,27 @@ def test_of_two_answers_that_failed_the_first_that_says_more_than_absent_is_told
         assert len(server.requests) == 2
     assert told in failure.value.reason
     assert failure.value.retry_after == (9.0 if oauth == 503 else None)
+
+
+def test_trouble_of_this_process_at_the_second_place_is_told_as_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    get, asked = Transport.get, 0
+
+    def out_of_files(self: Transport, *arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise LocalFetchFailed("no file")
+        return get(self, *arguments)
+
+    monkeypatch.setattr(Transport, "get", out_of_files)
+    refusal = b"HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n"
+    with (
+        RawServer(lambda connection, _: connection.sendall(refusal)) as server,
+        pytest.raises(LocalFetchFailed, match="no file"),
+    ):
+        DiscoverySource(f"http://127.0.0.1:{server.port}", **OPTIONS).fetch(Conditional())
 
 
 def test_a_source_shows_where_it_fetches_and_no_secret() -> None:

@@ -64,6 +64,7 @@ REFUSED_R05 = {
     "17 levels after many brackets": b'{"b":"' + b"{" * 20 + b'","a":' + b"[" * 16 + b"]" * 16 + b"}",
     "200 levels": nested(200),
     "300 levels": nested(300),
+    "2000 levels": nested(2000),
     "100 000 levels": nested(100_000),
     "100 000 levels unclosed": b"[" * 100_000,
     "1025 members": json.dumps({str(n): 0 for n in range(1025)}, separators=(",", ":")).encode(),
@@ -164,6 +165,27 @@ def test_r05_what_is_not_a_strict_json_object_is_refused(parse: Parse, document:
     assert str(caught.value) == "not a strict JSON object"
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None  # JSONDecodeError.doc would be the document
+
+
+LIMITS = {
+    "1025 members": "an object has more than 1024 members",
+    "1025 members inside": "an object has more than 1024 members",
+    "1025 members, spaced": "an object has more than 1024 members",
+    "17 levels": "objects and arrays are nested more than 16 levels deep",
+    "17 levels of arrays": "objects and arrays are nested more than 16 levels deep",
+    "300 levels": "objects and arrays are nested more than 16 levels deep",
+    "2000 levels": "objects and arrays are nested more than 16 levels deep",
+    "100 000 levels": "there are more than 2560 objects and arrays",
+    "41 digits": "a number has more than 40 digits",
+    "41 digits in a fraction": "a number has more than 40 digits",
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_r05_a_limit_is_named(parse: Parse, name: str) -> None:
+    with pytest.raises(MalformedJSON) as caught:
+        parse(REFUSED_R05[name])
+    assert caught.value.hint == LIMITS[name]
 
 
 @pytest.mark.parametrize("document", REFUSED_R06.values(), ids=REFUSED_R06)

@@ -25,6 +25,7 @@ from verifying import (
 )
 
 from skeldir_jwt_mw import ConfigurationError, JWTError, KeysUnavailable, MemoryStore, Verifier
+from skeldir_jwt_mw.pool import Pool
 from skeldir_jwt_mw.testing import LoopbackIssuer
 
 Command = Callable[[Verifier], None]
@@ -161,6 +162,25 @@ def test_warm_loads_what_is_missing_and_nothing_else(
     assert idp.fetches == 1
     assert counters_of(verifier._setup.store, verifier).last_refresh_reason == "cold"
     assert status_of(verifier)["gate"]["closed_for"] == 0.0  # not a forced fetch: the floor is not armed
+
+
+@pytest.mark.parametrize("command", [Verifier.warm, Verifier.refresh])
+def test_no_thread_is_left_for_a_fork_to_meet(
+    idp: LoopbackIssuer, make: MakeVerifier, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    """Python 3.12 and later warn of a fork beside threads, and a server forks right after its app is made."""
+    next_course = Pool._next
+
+    def leave_slowly(pool: Pool, me: threading.Thread) -> Any:
+        course = next_course(pool, me)
+        if course is None:
+            time.sleep(0.05)
+        return course
+
+    monkeypatch.setattr(Pool, "_next", leave_slowly)
+    verifier = make(issuer_of(idp))
+    command(verifier)
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("skeldir-jwt")] == []
 
 
 def test_warm_uses_what_another_has_fetched(idp: LoopbackIssuer, make: MakeVerifier, warm: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from shapes import Pretender
 from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, status_of, verify
 
 from skeldir_jwt_mw import ConfigurationError, InvalidToken, Issuer, MemoryStore, Verifier
+from skeldir_jwt_mw.served import Setup
 from skeldir_jwt_mw.sources import CallableSource, StaticSource
 from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
 
@@ -236,6 +238,18 @@ def test_an_issuer_whose_algorithms_change_keeps_its_document(
     assert idp.fetches == fetches
 
 
+def test_r03_a_chain_of_certificates_fits_where_it_is_ignored(
+    idp: LoopbackIssuer, make: MakeVerifier, ask: Ask
+) -> None:
+    chain = idp.token(header={"x5c": ["A" * 1900] * 3})
+    assert refusal(make(issuer_of(idp)), chain, ask) == "too_large"
+    assert refusal(make(issuer_of(idp, ignored_headers=("zip",))), chain, ask) == "too_large"
+    verifier = make(issuer_of(idp, ignored_headers=("x5c",)))
+    for _ in range(2):  # also once the header is remembered
+        assert ask(verifier, chain).subject == "user-1"
+    assert refusal(verifier, idp.token(header={"x5c": ["A" * 1900] * 5}), ask) == "too_large"
+
+
 @pytest.mark.parametrize("token_cache", [0, 100])
 def test_header_rules_that_are_narrowed_hold_for_headers_that_were_accepted_before(
     idp: LoopbackIssuer, make: MakeVerifier, token_cache: int, ask: Ask
@@ -296,3 +310,26 @@ def test_one_more_issuer_among_many_is_compared_with_few(
     assert len(verifier.issuers) == 1501
     assert compared <= 2 * 1501  # and not a square of it
     assert verifier.verify(idp.token()).subject == "user-1"
+
+
+def test_a_loop_goes_on_while_issuers_are_replaced(
+    idp: LoopbackIssuer, make: MakeVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = make(issuer_of(idp))
+    go_on = threading.Event()
+    compile_all = Setup.roster
+
+    def slowly(*arguments: Any) -> Any:
+        assert go_on.wait(10.0), "the loop stands still"
+        return compile_all(*arguments)
+
+    monkeypatch.setattr(Setup, "roster", slowly)
+
+    async def replace() -> None:
+        replacing = asyncio.ensure_future(verifier.aset_issuers(issuer_of(idp, leeway=5.0)))
+        await asyncio.sleep(0)
+        go_on.set()
+        await replacing
+
+    asyncio.run(replace())
+    assert verifier.issuers[0].leeway == 5.0

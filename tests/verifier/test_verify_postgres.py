@@ -7,10 +7,12 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from verifying import (
     Ask,
     MakeVerifier,
@@ -26,6 +28,7 @@ from verifying import (
 from skeldir_jwt_mw import ConfigurationError, PostgresStore, Verifier
 from skeldir_jwt_mw.migrate import migrate, provision
 from skeldir_jwt_mw.testing import LoopbackIssuer
+from skeldir_jwt_mw.testing.postgres import EmbeddedPostgres
 
 KEY = b"k" * 32
 
@@ -76,6 +79,20 @@ def test_r55_a_row_changed_by_hand_is_replaced_and_its_keys_are_never_used(
         assert second.verify(idp.token()).subject == "user-1"
         assert "tampered with" in caplog.text
         assert row(pg_dsn)["last_refresh_reason"] == "tampered"
+
+
+def test_r55_a_row_changed_by_hand_that_cannot_be_replaced_yet_is_told(
+    idp: LoopbackIssuer, make: MakeVerifier, pg_dsn: str
+) -> None:
+    make(issuer_of(idp), **shared(pg_dsn)).refresh()  # and the next forced fetch is a floor away
+    with psycopg.connect(pg_dsn) as connection:
+        connection.execute("UPDATE public.jwt_verification_cache SET payload = %s", [b'{"keys": []}'])
+    second = make(issuer_of(idp), policy=policy_of(floor=60.0), **shared(pg_dsn))
+    assert outage(second, idp.token()).reason == "row_refused"
+    assert (
+        status_of(second)["last_error"]
+        == "the shared row was tampered with: its seal or its content is not good"
+    )
 
 
 def test_a_missing_table_is_for_the_operator_and_unavailable_for_requests(
@@ -229,3 +246,21 @@ def test_no_connection_string_reaches_the_log(
     assert outage(verifier, idp.token()).reason == "store"
     assert "gave no answer" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_workers_that_outnumber_the_connections_are_one_fetch_and_none_is_refused(
+    idp: LoopbackIssuer, make: MakeVerifier
+) -> None:
+    with EmbeddedPostgres(max_connections=30) as server:
+        migrate(server.dsn())
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute("CREATE ROLE app LOGIN CONNECTION LIMIT 5")
+            connection.execute("GRANT SELECT, INSERT, UPDATE ON public.jwt_verification_cache TO app")
+        dsn = make_conninfo(server.dsn(), user="app")
+        workers = [make(issuer_of(idp), policy=policy_of(wait_budget=20.0), **shared(dsn)) for _ in range(20)]
+        with ThreadPoolExecutor(len(workers)) as pool:
+            for rotations in range(2):
+                found = pool.map(Verifier.verify, workers, [idp.token()] * len(workers))
+                assert {token.kid for token in found} == {idp.key().kid}
+                assert idp.fetches == rotations + 1
+                idp.rotate()

@@ -23,7 +23,9 @@ from verifying import (
 )
 
 from skeldir_jwt_mw import Issuer, JWTError, MemoryStore, RefreshPolicy, Verifier
+from skeldir_jwt_mw.clock import Clock
 from skeldir_jwt_mw.core.effects import StoreUnavailable
+from skeldir_jwt_mw.deadline import monotonic
 from skeldir_jwt_mw.sources import CallableSource
 from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
 
@@ -344,3 +346,23 @@ def test_who_cannot_read_the_row_says_so_and_fetches_for_itself_in_time(
     idp.rotate(keep_previous=False)
     eventually(lambda: error_of(reader, removed) == "unknown_kid")
     assert ask(reader, idp.token()).kid == idp.kids[0]
+
+
+def test_strangers_whose_row_was_replaced_are_not_left_alone_for_longer_the_next_time(
+    idp: LoopbackIssuer, make: MakeVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = 0.0
+    its_clock = Clock(
+        monotonic=lambda: monotonic() + moved, wall=lambda: time.time() + moved, draw=lambda: 0.5
+    )
+    monkeypatch.setattr(Verifier, "_clock", its_clock)
+    store = MemoryStore(clock=its_clock.wall)
+    ours, theirs = (
+        make(issuer_of(idp), store=store, policy=policy_of(backoff_base=10.0), seal_keys=[key * 32])
+        for key in (b"o", b"t")
+    )
+    for _ in range(5):  # left alone for ever longer it would be for 10, 20, 40, … s
+        for verifier in (theirs, ours):
+            moved += 30.0
+            verifier.refresh()
+            assert status_of(verifier)["row_readable"]

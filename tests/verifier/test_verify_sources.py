@@ -228,6 +228,7 @@ def test_a_store_that_breaks_leaves_no_waiter_behind(
     assert time.monotonic() - started < 1.5
     eventually(lambda: f"broke off: {error.__name__}" in caplog.text)
     assert not status_of(verifier)["refreshing"]
+    assert status_of(verifier)["last_error"] == f"the refresh broke off: {error.__name__}"
 
 
 NO_THREAD = RuntimeError("can't start new thread")
