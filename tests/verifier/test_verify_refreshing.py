@@ -286,7 +286,7 @@ def test_a_private_key_is_told_of_once(make: MakeVerifier, caplog: pytest.LogCap
     verifier.warm()
     time.sleep(0.01)
     verifier.refresh()
-    assert [record.getMessage() for record in caplog.records if "private" in record.getMessage()] == [
+    assert [record.getMessage() for record in caplog.records if "a private key" in record.getMessage()] == [
         "about the keys of https://leaky.example/: the provider published a private key; it is not used; "
         "tell the provider"
     ]
