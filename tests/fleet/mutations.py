@@ -100,7 +100,7 @@ MUTATIONS: dict[str, Mutation] = {
     "a lease keeps nobody out": one(
         SINGLEFLIGHT,
         SQL,
-        "CASE WHEN c.lease_until > n.t AND c.claimed_at <= n.t + interval '1 s'",
+        "CASE WHEN c.lease_owner IS NOT NULL AND c.lease_until > n.t",
         "CASE WHEN false",
     ),
     "what a process has already is newer": one(
@@ -175,7 +175,7 @@ MUTATIONS: dict[str, Mutation] = {
     "a lease never ends": one(
         KILLED,
         SQL,
-        "CASE WHEN c.lease_until > n.t AND c.claimed_at <= n.t + interval '1 s'",
+        "CASE WHEN c.lease_owner IS NOT NULL AND c.lease_until > n.t",
         "CASE WHEN c.lease_until > 'epoch'",
     ),
     "no fence guards a write, processes": one(
@@ -478,7 +478,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a log handler breaks off a refresh": one(
         LIVENESS + "test_callbacks.py::test_a_log_handler_that_raises_costs_no_request_its_answer",
-        "reports:_say",
+        "log_lines:tell",
         "with contextlib.suppress(Exception):",
         "if True:",
     ),
@@ -626,36 +626,59 @@ def pytest_configure() -> None:
     prepare()
 
 
-def _change_statements(patch: Patch) -> None:
-    from skeldir_jwt_mw.stores import session, statements
+def check(mutation: Mutation) -> None:
+    """Raise a LookupError where a patch does not find its place; changes nothing."""
+    sources: dict[str, str] = {}
+    for patch in mutation.patches:
+        sources[patch.where] = patch.applied(sources.get(patch.where) or _source_of(patch.where))
 
-    changed = patch.applied(_sources.get(SQL) or resources.files("skeldir_jwt_mw").joinpath(SQL).read_text())
-    _sources[SQL] = changed
-    composed = MappingProxyType(statements.compose(changed))
-    vars(statements)["STATEMENTS"] = vars(session)["STATEMENTS"] = composed
+
+def _source_of(where: str) -> str:
+    if where == SQL:
+        return resources.files("skeldir_jwt_mw").joinpath(SQL).read_text()
+    owner, name = _place(where)
+    return textwrap.dedent(inspect.getsource(getattr(owner, name)))
+
+
+def _place(where: str) -> tuple[Any, str]:
+    """What holds the function, and its name there."""
+    module_name, _, path = where.partition(":")
+    owner: Any = importlib.import_module(f"skeldir_jwt_mw.{module_name}")
+    *outer, name = path.split(".")
+    for part in outer:
+        owner = getattr(owner, part)
+    if not hasattr(owner, name):
+        raise LookupError(f"{where} is not there")
+    return owner, name
 
 
 _sources: dict[str, str] = {}  # what was changed already, where two patches go to one place
 
 
+def _changed(patch: Patch) -> str:
+    changed = _sources[patch.where] = patch.applied(_sources.get(patch.where) or _source_of(patch.where))
+    return changed
+
+
+def _change_statements(patch: Patch) -> None:
+    from skeldir_jwt_mw.stores import session, statements
+
+    composed = MappingProxyType(statements.compose(_changed(patch)))
+    vars(statements)["STATEMENTS"] = vars(session)["STATEMENTS"] = composed
+
+
 def _change_function(patch: Patch) -> None:
-    module_name, _, path = patch.where.partition(":")
-    module = importlib.import_module(f"skeldir_jwt_mw.{module_name}")
-    owner: Any = module
-    *outer, name = path.split(".")
-    for part in outer:
-        owner = getattr(owner, part)
-    source = _sources.get(patch.where) or textwrap.dedent(inspect.getsource(getattr(owner, name)))
-    changed = _sources[patch.where] = patch.applied(source)
+    owner, name = _place(patch.where)
+    module = importlib.import_module(f"skeldir_jwt_mw.{patch.where.partition(':')[0]}")
     made: dict[str, Any] = {}
     exec(
-        compile(changed, patch.where, "exec", flags=ANNOTATIONS_ARE_TEXT, dont_inherit=True),
+        compile(_changed(patch), patch.where, "exec", flags=ANNOTATIONS_ARE_TEXT, dont_inherit=True),
         vars(module),
         made,
     )
     original = vars(owner)[name]
     setattr(owner, name, made[name])
-    if not outer:
+    if owner is module:
         _rebind(original, made[name])
 
 
