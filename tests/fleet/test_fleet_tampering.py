@@ -43,7 +43,8 @@ def copy_the_row_of_another_source(scene: Scene) -> None:
     ours = scene.service
     scene.provider.serve(ATTACKERS_DOCUMENT.decode())
     scene.fleet.grow(scene.size + 1)
-    scene.fleet.become(scene.setup(seal_keys=ours.seal_keys), [scene.size])
+    theirs = scene.setup(seal_keys=ours.seal_keys)
+    scene.fleet.become(theirs, [scene.size])
     token = scene.provider.stranger_token(kid="attacker")
     assert errors(scene.fleet.verify(token, workers=[scene.size])) == {"bad_signature"}
     scene.provider.serve(None)
@@ -52,9 +53,8 @@ def copy_the_row_of_another_source(scene: Scene) -> None:
     with scene.database() as connection:
         done = connection.execute(
             f"UPDATE {TABLE} SET ({columns}) ="
-            f" (SELECT {columns} FROM {TABLE} WHERE source_key <> %(key)s)"
-            " WHERE source_key = %(key)s".encode(),
-            {"key": scene.source_key(ours)},
+            f" (SELECT {columns} FROM {TABLE} WHERE source_key = %s) WHERE source_key = %s".encode(),
+            [scene.source_key(theirs), scene.source_key(ours)],
         )
     assert done.rowcount == 1
 

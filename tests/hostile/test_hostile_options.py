@@ -16,7 +16,7 @@ from crafting import Case, Family, noting_what_is_signed, token, usual_keys
 from judging import Judges, Verdict, averdict, verdict
 from oddities import oddities
 from option_sets import OPTION_SETS, OptionSet
-from shapes import lying, no_tokens, shapes
+from token_shapes import lying, no_tokens, shapes
 
 from skeldir_jwt_mw import VerifiedToken, Verifier
 

@@ -89,7 +89,8 @@ def strike(scene: Scene, kinds: tuple[type[BaseException], ...], *, signals: boo
             except AssertionError as failure:
                 failures.append(f"{kind.__name__} at {place}: {failure}")
     assert not failures, "\n".join(failures)
-    assert unmet <= UNMET * tried, f"{unmet} of {tried} places were not reached again"
+    # Of the few places that some scenes leave to be struck, one may be met by chance alone.
+    assert unmet <= max(1, UNMET * tried), f"{unmet} of {tried} places were not reached again"
 
 
 @pytest.mark.timeout(3600 if ALL else 180)

@@ -8,12 +8,11 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from internet import Authority, Internet
+from internet import POLICY, Authority, Internet, VerifierOf
 from provider import Accepted, Provider, Refused, changed, minted, rsa_key
 from recipes import DEFAULTS, RECIPES
 from shapes import BY_SECTION, PROVIDERS
 
-from conftest import POLICY, VerifierOf
 from skeldir_jwt_mw import ConfigurationError, InvalidToken, Issuer, JWTError, Verifier
 from skeldir_jwt_mw.sources import StaticSource
 

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from shapes import Pretender
+from token_shapes import Pretender
 from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, status_of, verify
 
 from skeldir_jwt_mw import ConfigurationError, InvalidToken, Issuer, MemoryStore, Verifier

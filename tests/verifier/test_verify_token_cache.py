@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from shapes import no_tokens, shapes
+from token_shapes import no_tokens, shapes
 from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, snapshot_of
 
 from skeldir_jwt_mw import InsufficientScope, Verifier, token_cache
