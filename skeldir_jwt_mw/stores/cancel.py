@@ -101,8 +101,11 @@ def cancel_statement(connection: Any, descriptor: int, seconds: float) -> None:
     """
     if _has_time_limit(connection):
         connection.cancel_safe(timeout=seconds)
-    elif _answers(descriptor, seconds):
-        connection.cancel()
+        return
+    # Of psycopg 3 before the server is asked, since the connection may be closed meanwhile.
+    request = connection.pgconn.get_cancel() if hasattr(connection, "pgconn") else connection
+    if _answers(descriptor, seconds):
+        request.cancel()
 
 
 def _has_time_limit(connection: Any) -> bool:
