@@ -202,8 +202,8 @@ GUARDS: dict[str, Mutation] = {
     ),
     "T-XISS: keys are those of the first issuer": one(
         CLAIMS + "xiss_keys_of_one_issuer_are_nothing_to_another",
-        "served:Roster.of",
-        "return self.served[position]",
+        "served:Roster.claimed_by",
+        "return named[0] if len(named) == 1 else None",
         "return self.served[0]",
     ),
     "T-PSYCHIC: r and s may be any number": one(

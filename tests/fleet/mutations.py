@@ -447,7 +447,7 @@ MUTATIONS: dict[str, Mutation] = {
         "::test_after_a_freeze_in_any_act_a_revoked_key_is_refused_and_a_new_one_serves[a while-a look]",
         "refresher:Refresher.attend",
         "(late or not flight.awaited)",
-        "(overdue or begun is not None)",
+        "(late or begun is not None)",
     ),
     "a remembered token heeds one clock": one(
         LIVENESS
