@@ -265,6 +265,8 @@ class Verification:
             return float("inf")
         ahead = min(self._wall() - now, snapshot.ahead)
         begun = snapshot.adopted.fetched_at + ahead - served.issuer.leeway
+        if not snapshot.adopted.dated:
+            begun = float("-inf")
         return max(begun, snapshot.absent.get(segment, begun))
 
 

@@ -10,7 +10,7 @@ from skeldir_jwt_mw.config import RefreshPolicy
 from .effects import Content, Row
 from .keys import ImportedJWKS, UnusableDocument, import_jwks
 from .order import Adopted, Order, Reply
-from .row import clocks_agree
+from .row import SLACK, clocks_agree
 from .seal import Sealer
 
 MICROSECONDS = 1_000_000
@@ -58,7 +58,10 @@ class Adoption:
             jwks = imported(order, row.payload)
         except UnusableDocument:
             return "forged"
-        age = max(0.0, (row.now_us - row.fetched_us) / MICROSECONDS)
+        now_us = row.now_us
+        if order.wall is not None and row.fetched_us > now_us + SLACK:
+            now_us = round(order.wall * MICROSECONDS)  # the database's clock was set back since; ours knows
+        age = max(0.0, (now_us - row.fetched_us) / MICROSECONDS)
         left = min((row.expires_us - row.now_us) / MICROSECONDS, self.policy.max_stale - age)
         trusted, fetched_at = order.trusted, reply.sent - age
         if trusted is not None and trusted.is_private and fetched_at <= trusted.fetched_at:
@@ -71,6 +74,7 @@ class Adoption:
             fetched_at=fetched_at,
             refresh_at=reply.received + row.refresh_left,
             expires_at=reply.sent + left,
+            dated=row.fetched_us <= now_us + SLACK,
         )
 
 

@@ -44,6 +44,7 @@ class Adopted:
     fetched_at: float
     refresh_at: float  # when the fleet's next scheduled fetch is due
     expires_at: float
+    dated: bool = True  # False where no clock tells how old it is, and it may be older than `fetched_at`
 
     @property
     def is_private(self) -> bool:

@@ -12,6 +12,7 @@ from virtual import Violation
 from wrong import WRONG, Wrong, made_wrong
 
 SEEDS = 160  # by chance
+FOUND = (9282,)  # seeds of a run of ten thousand
 BATCH = 8
 EACH = 4  # seeds of each fault that has a name
 TRIES = 8  # seeds within which a wrong variant is noticed
@@ -26,6 +27,11 @@ def _nobody_reads_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_verdict_of_a_fleet_breaks_a_promise_whatever_its_policy_and_weather(first: int) -> None:
     for seed in range(first, first + BATCH):
         by_chance(seed)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_what_a_long_run_has_found_is_mended(seed: int) -> None:
+    by_chance(seed)
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -669,6 +669,26 @@ def test_a_leader_whose_followers_hold_every_connection_tries_again_at_once() ->
     assert waits == [0.02] * 5
 
 
+@pytest.mark.parametrize(
+    ("ahead", "wall", "age", "dated"),
+    [
+        (0.0, 0.0, 0.0, True),
+        (1.0, 50.0, 0.0, True),  # as far as clocks may differ
+        (30.0, 50.0, 20.0, True),  # the database's clock was set back since, and ours tells
+        (30.0, 10.0, 0.0, False),  # it was ahead before
+        (30.0, None, 0.0, False),
+    ],
+)
+def test_a_row_that_was_fetched_in_the_future_is_as_old_as_our_clock_tells_or_nobody_knows(
+    ahead: float, wall: float | None, age: float, dated: bool
+) -> None:
+    published = content(9, DOCUMENT, fetched_us=NOW_US + round(ahead * 1_000_000))
+    own = None if wall is None else NOW_US / 1_000_000 + wall
+    adopted = Stage(row("newer", published)).play(order(wall=own, have=0, trusted=None)).adopted
+    assert adopted is not None
+    assert (adopted.fetched_at, adopted.dated) == (pytest.approx(-age), dated)
+
+
 def test_a_row_under_a_clock_that_is_days_away_is_not_judged_by_it() -> None:
     stage = Stage(row("newer", content(6, DOCUMENT)))
     ending = stage.play(order(wall=NOW_US / 1_000_000 - 100_000.0))
