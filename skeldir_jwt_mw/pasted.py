@@ -14,9 +14,9 @@ from .verifier import HARD_MAX_TOKEN_BYTES
 
 # What stands before a token in a header, a shell line or a quotation of either.
 _BEFORE = re.compile(r"""[\s'"]*(?:authorization\s*:\s*)?(?:(?:bearer|jwt)\s+)?""", re.IGNORECASE)
-MAX_SHOWN_DEPTH = 100
-
 _BEHIND = " \t\r\n'\""
+
+MAX_SHOWN_DEPTH = 100  # levels of what is shown of a token
 
 
 def token_in(pasted: str) -> str:
