@@ -111,9 +111,7 @@ class Refresher:
         begun: Course | None = None
         self._end_what_is_lost(now)
         with self._lock:
-            gap = self.attention.gap(now, self._clock.wall())
-            if gap and self.snapshot is not None and not self.static:
-                self.snapshot = self.snapshot.aged(gap)
+            self._heed_leap(now)
             flight = self._flight
             if flight is None:
                 if self.usable(now) is None or now < self.attention.check_at or self._stopping.is_set():
@@ -141,6 +139,7 @@ class Refresher:
                 return Gate(until=now, reason="closed")
             if heed_gate and now < self.gate.until:
                 return self.gate
+            self._heed_leap(now)  # before there are keys that came after it
             begun = self._board(reason, now, force=force)
         self._take_off(begun)
         return begun.flight
@@ -329,6 +328,12 @@ class Refresher:
             self.snapshot = after = replace(after, ahead=ahead)
         self.attention.adopt(after.adopted, provider_fails=provider_fails)
         flight.adopted = True
+
+    def _heed_leap(self, now: float) -> None:
+        """Take the keys for older by what the monotonic clock did not count; the caller holds `_lock`."""
+        gap = self.attention.gap(now, self._clock.wall())
+        if gap and self.snapshot is not None and not self.static:
+            self.snapshot = self.snapshot.aged(gap)
 
     def _rearm(self, attention_at: float) -> None:
         """Say when a request has to call `attend` next; the caller holds `_lock`."""

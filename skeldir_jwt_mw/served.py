@@ -23,6 +23,7 @@ from .sources import DiscoverySource, JWKSUrlSource, Source, source_identity
 from .stores.base import Store
 
 SOURCE_KEY_FORMAT = 1
+TOO_MUCH = "its issuer cannot be told without reading more than is read before a signature"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,12 @@ class Roster:
         if position is None:
             raise self._foreign(claims)
         return self.served[position]
+
+    def refusal(self, claimed: Sequence[str]) -> InvalidToken:
+        """Why a token is refused whose payload is not read and names these issuers, not just one of ours."""
+        if len(claimed) > 1:
+            return InvalidToken("bad_claims", TOO_MUCH)
+        return self._foreign({"iss": claimed[0]} if claimed else {})
 
     def _foreign(self, claims: Mapping[str, Any]) -> InvalidToken:
         """The refusal of a token of none of the issuers, with the hint that the nearest one gives."""

@@ -43,7 +43,6 @@ from .token_cache import Remembered, TokenCache
 from .waiting import Errand
 
 SHORT = 1024  # bytes of a token that is cheaply decoded twice
-TOO_MUCH = "its issuer cannot be told without reading more than is read before a signature"
 
 Claims = Mapping[str, Any]
 ReadClaims = TypeVar("ReadClaims", Claims, Claims | None)
@@ -162,11 +161,9 @@ class Verification:
         if served is not None:
             return served, None
         claims = _claims_in(payload, parse_brief)
-        if claims is not None:
-            return roster.of(claims), claims
-        if len(claimed) > 1:
-            raise InvalidToken("bad_claims", TOO_MUCH)
-        return roster.of({"iss": claimed[0]} if claimed else {}), None  # which is nobody's
+        if claims is None:
+            raise roster.refusal(claimed)
+        return roster.of(claims), claims
 
     def _refuse_at_the_gate(
         self, raw: str | bytes, parts: Compact | None, served: Served, now: float
@@ -219,8 +216,8 @@ class Verification:
             claims = _claims_in(parts[2], parse_brief)
         if claims is not None:
             served.check_claims(claims, self._wall())
-        elif self.roster.claimed_by(claimed_issuers(parts[2])) is not served:
-            raise InvalidToken("bad_claims", TOO_MUCH)
+        elif self.roster.claimed_by(claimed := claimed_issuers(parts[2])) is not served:
+            raise self.roster.refusal(claimed)
         refresher = served.refresher
         last_word = None if errand is None else errand.last_word()
         answer: Flight | Gate | None = last_word

@@ -62,7 +62,7 @@ class Adoption:
         if order.wall is not None and row.fetched_us > now_us + SLACK:
             now_us = round(order.wall * MICROSECONDS)  # the database's clock was set back since; ours knows
         age = max(0.0, (now_us - row.fetched_us) / MICROSECONDS)
-        left = min((row.expires_us - row.now_us) / MICROSECONDS, self.policy.max_stale - age)
+        left = min((row.expires_us - now_us) / MICROSECONDS, self.policy.max_stale - age)
         trusted, fetched_at = order.trusted, reply.sent - age
         if trusted is not None and trusted.is_private and fetched_at <= trusted.fetched_at:
             return "older"

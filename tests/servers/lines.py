@@ -8,7 +8,8 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 
-RUN_EXIT_HOOKS = ("gunicorn", "hypercorn", "daphne", "celery-gevent", "celery-solo", "lambda")
+# Not hypercorn with several workers: once the first of them has ended, it kills the others.
+RUN_EXIT_HOOKS = ("gunicorn", "hypercorn-trio", "daphne", "celery-gevent", "celery-solo", "lambda")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -305,6 +305,7 @@ def by_chance(seed: int, *, kinds: tuple[str, ...] | None = None) -> Result:
     # Until all that was dropped has been refused; in bad weather the last half of it is good.
     clears_at = draw.uniform(0.3, 0.9) * bounds.revocation_after_a_crash if kinds else 0.0
     ends_at = clears_at + bounds.revocation_after_a_crash + draw.uniform(0.5, 1.5) * policy.refresh_interval
+    rests_at = ends_at + bounds.recovery + 2 * ROUND
     life = Life(world, clears_at=clears_at, kinds=kinds)
     with playing(world):
         for _ in range(draw.choice((2, 3, 3, 4, 4, 5, 6, 12))):
@@ -314,10 +315,13 @@ def by_chance(seed: int, *, kinds: tuple[str, ...] | None = None) -> Result:
         if kinds:
             world.every(lambda: draw.uniform(0.3, 1.0) * max(1.0, clears_at / 8), life.strike)
         turns = draw.uniform(0.25, 0.9) * (bounds.floor + policy.refresh_interval)
-        world.every(lambda: turns * draw.uniform(0.7, 1.5), lambda: _change_keys(world, draw))
+        # In the end keys rest: one that the next replaces within a floor is promised to nobody.
+        world.every(
+            lambda: turns * draw.uniform(0.7, 1.5), lambda: world.now < rests_at and _change_keys(world, draw)
+        )
         world.run(ends_at)
         _clear(world)
-        world.run(ends_at + bounds.recovery + 2 * ROUND)
+        world.run(rests_at)
         _all_verify(world)
     return Result(kind, world, life)
 

@@ -12,7 +12,7 @@ from virtual import Violation
 from wrong import WRONG, Wrong, made_wrong
 
 SEEDS = 160  # by chance
-FOUND = (9282,)  # seeds of a run of ten thousand
+FOUND = (9002, 9282, 9843)  # seeds of a run of ten thousand
 BATCH = 8
 EACH = 4  # seeds of each fault that has a name
 TRIES = 8  # seeds within which a wrong variant is noticed

@@ -689,6 +689,14 @@ def test_a_row_that_was_fetched_in_the_future_is_as_old_as_our_clock_tells_or_no
     assert (adopted.fetched_at, adopted.dated) == (pytest.approx(-age), dated)
 
 
+def test_a_row_that_was_fetched_in_the_future_expires_when_our_clock_tells() -> None:
+    published = replace(content(9, DOCUMENT, fetched_us=NOW_US + 30_000_000), expires_us=NOW_US + 40_000_000)
+    set_back = row("newer", published)
+    adopted = Stage(set_back).play(order(wall=NOW_US / 1_000_000 + 35.0, have=0, trusted=None)).adopted
+    assert adopted is not None
+    assert adopted.expires_at == pytest.approx(5.0)
+
+
 def test_a_row_under_a_clock_that_is_days_away_is_not_judged_by_it() -> None:
     stage = Stage(row("newer", content(6, DOCUMENT)))
     ending = stage.play(order(wall=NOW_US / 1_000_000 - 100_000.0))

@@ -151,6 +151,27 @@ def too_long(token: str) -> str:
     return f"{head}.{'A' * 20_000}.{signature}"
 
 
+@pytest.mark.parametrize("also", [(), ("https://third.example/",)])
+@pytest.mark.parametrize(
+    ("iss", "code"),
+    [
+        ("https://other.example/", "wrong_issuer"),
+        (None, "wrong_issuer"),
+        (["https://other.example/", "https://another.example/"], "bad_claims"),
+    ],
+)
+def test_a_payload_that_is_not_read_is_refused_for_the_issuer_that_it_names(
+    idp: LoopbackIssuer, make: MakeVerifier, also: tuple[str, ...], iss: Any, code: str
+) -> None:
+    verifier = make([issuer_of(idp), *[issuer_of(idp, issuer=name) for name in also]], policy=SLOW)
+    names = [{"iss": name} for name in iss] if isinstance(iss, list) else [{"iss": iss}]
+    long = [name | {"also": "\\" * 2000} for name in names]
+    payload = long[0] if len(long) == 1 else long[0] | {"nested": long[1]}
+    for token in (idp.token(**payload), idp.stranger_token(**payload)):
+        assert refusal(verifier, token) == code
+    assert idp.fetches == 0
+
+
 def test_what_is_too_long_is_not_read_while_the_gate_is_closed(
     idp: LoopbackIssuer, verifier: Verifier
 ) -> None:
