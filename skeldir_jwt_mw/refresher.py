@@ -2,9 +2,7 @@
 
 Callers never run a refresh themselves. They read the snapshot without a lock, and where they need newer
 keys they wait for a flight's landing within their own budget; a caller that gives up or is cancelled changes
-nothing for it.
-
-What nobody may take on trust here is told in `flight.py`.
+nothing for it. What nobody may take on trust here is told in `flight.py`.
 """
 
 from __future__ import annotations
@@ -225,25 +223,23 @@ class Refresher:
             wall=wall,
         )
         flight = Flight(started_at=now, forced=force, ahead=wall - now)
-        course = Course(
-            self,
-            flight,
-            self._script.run(order),
-            self._performer(),
-            stopped=self._stopping.is_set,
-            clock=self._clock.monotonic,
-        )
-        self._flight, self._course = flight, course
-        return course
-
-    def _performer(self) -> Performer:
-        return Performer(
+        performer = Performer(
             source=self.source,
             source_key=self.source_key,
             store=self._store,
             fetching=self._fetching,
             stopping=self._stopping,
         )
+        course = Course(
+            self,
+            flight,
+            self._script.run(order),
+            performer,
+            stopped=self._stopping.is_set,
+            clock=self._clock.monotonic,
+        )
+        self._flight, self._course = flight, course
+        return course
 
     def _take_off(self, course: Course) -> None:
         try:

@@ -22,6 +22,9 @@ _wsgi = [WSGIMiddleware(wsgi_echo, _verifiers.for_case(case), **case.options) fo
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
     """The ASGI adapters. `X-No-Denial` makes the server one that has no denial response for WebSockets."""
     if scope["type"] == "lifespan":
+        while (await receive())["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
         return
     headers = dict(scope["headers"])
     apps = _websockets if scope["type"] == "websocket" else _asgi
@@ -33,3 +36,12 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
 def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
     """The WSGI adapters."""
     return _wsgi[int(environ["HTTP_X_CASE"])](environ, start_response)
+
+
+def wsgi_at_once(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """The same for granian, which loses the headers of an app that is a generator."""
+    answer = wsgi(environ, start_response)
+    try:
+        return list(answer)
+    finally:
+        getattr(answer, "close", lambda: None)()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,13 +22,38 @@ HERE = Path(__file__).resolve().parent
 START = 30.0  # seconds that a server may take to start
 
 
-class Server:
-    """A server process on a unix socket."""
+class OverSocket(ABC):
+    """An adapter behind a server; whoever starts that says how to connect."""
 
     over_sockets = True
     everything = False
     lacks: frozenset[str] = frozenset({"views"})
     wraps: str | None = None
+
+    @abstractmethod
+    def connect(self) -> socket.socket:
+        """A new connection."""
+
+    def call(self, case: Case, tokens: Mapping[str, str]) -> Result:
+        """Send the case's request as it stands in the table."""
+        lines = [("X-Case", str(CASES.index(case))), *lines_of(case, tokens)]
+        return self.send(case.method, filled(case.path, tokens), lines)
+
+    def send(self, method: str, target: str, lines: list[tuple[str, str]]) -> Result:
+        """Send a request without a body."""
+        head = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", "Content-Length: 0"]
+        head += [f"{name}: {value}" for name, value in lines]
+        with self.connect() as connection:
+            connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
+            response = http.client.HTTPResponse(connection, method=method)
+            response.begin()
+            headers = tuple((name.lower(), value) for name, value in response.getheaders())
+            return Result(status=response.status, headers=headers, body=response.read())
+
+
+class Server(OverSocket):
+    """A server process on a unix socket."""
+
     has_denial = True  # for WebSockets: it can send the response of a refusal
     command: tuple[str, ...]  # `{socket}` stands for the socket's path
 
@@ -89,22 +115,6 @@ class Server:
     def path(self) -> str:
         """The socket's path."""
         return self._socket
-
-    def call(self, case: Case, tokens: Mapping[str, str]) -> Result:
-        """Send the case's request as it stands in the table."""
-        lines = [("X-Case", str(CASES.index(case))), *lines_of(case, tokens)]
-        return self.send(case.method, filled(case.path, tokens), lines)
-
-    def send(self, method: str, target: str, lines: list[tuple[str, str]]) -> Result:
-        """Send a request without a body."""
-        head = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", "Content-Length: 0"]
-        head += [f"{name}: {value}" for name, value in lines]
-        with self.connect() as connection:
-            connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
-            response = http.client.HTTPResponse(connection, method=method)
-            response.begin()
-            headers = tuple((name.lower(), value) for name, value in response.getheaders())
-            return Result(status=response.status, headers=headers, body=response.read())
 
 
 class Uvicorn(Server):

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lines import Line
 
@@ -170,8 +170,11 @@ class Function(Server):
         return self.process.returncode
 
 
+Kind = TypeVar("Kind", bound=Server)
+
+
 @contextlib.contextmanager
-def running(kind: type[Server], line: Line, environ: Mapping[str, str]) -> Iterator[Server]:
+def running(kind: type[Kind], line: Line, environ: Mapping[str, str]) -> Iterator[Kind]:
     """A server of this line; nothing of it is left afterwards."""
     with tempfile.TemporaryDirectory(prefix="sk-") as folder:  # short: socket paths have about 100 bytes
         server = kind(line, Path(folder), environ)
