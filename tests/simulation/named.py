@@ -575,6 +575,27 @@ def a_restored_machine_uses_no_key_past_its_end(seed: int) -> Result:
 
 
 @named
+def keys_that_came_after_a_clock_stood_still_are_no_older_for_it(seed: int) -> Result:
+    """The first token after a machine was restored is of a new key, and nobody waits for that."""
+    world = World(seed, replace(POLICY, max_stale=12.0, wait_budget=0.0))
+    with playing(world):
+        worker = Worker(world)
+        for _ in range(2):
+            worker.ask(world.token())
+            world.run(world.now + 1.0)
+        worker.freeze(world.random.uniform(14.0, 40.0), restored=True)
+        while worker.process.frozen:
+            world.run(world.now + 0.5)
+        worker.disturbed_until = -1e9
+        world.provider.rotate()
+        for _ in range(3):
+            worker.ask(world.token())
+            world.run(world.now + 1.0)
+        must(world.provider.newest in worker.knows(), "it has not got the key")
+    return Result("restore", world)
+
+
+@named
 def a_clock_that_was_set_forward_makes_no_key_old(seed: int) -> Result:
     """A newer row comes to a worker after the database's clock went on by an hour."""
     world = strict(seed, replace(POLICY, background=False, wait_budget=0.1, max_stale=9000.0))

@@ -213,6 +213,14 @@ WRONG = (
         "if False:",
     ),
     Wrong(
+        "keys are older for what a clock did not count before they came",
+        "keys that came after a clock stood still are no older for it",
+        refresher.Refresher,
+        "demand",
+        "self._heed_leap(now)",
+        "pass",
+    ),
+    Wrong(
         "the database's clock alone tells the age of keys",
         "a clock that was set forward makes no key old",
         adoption.Adoption,

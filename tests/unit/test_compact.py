@@ -570,6 +570,7 @@ def test_r15_a_header_without_kid_names_its_key_by_both_thumbprints(
         (b'{"iss":"a\\u0062"}', ["ab"]),
         (b'{"\\u0069ss":"b","act":{"iss":"a"}}', ["b", "a"]),
         (b'{"iss":"a\xff"}', [""]),  # which no issuer is called
+        (b'{"iss":"a\tb"}', ["a\tb"]),  # nor this
     ],
 )
 def test_r24_the_issuers_that_a_payload_claims_are_found_however_they_are_written(
@@ -736,3 +737,9 @@ def test_r05_a_header_has_so_many_members_and_items_and_no_more(members: int, re
         "bad_header",
         "the header has more than 32 members and items",
     )
+
+
+def test_a_payload_without_iat_counts_as_issued_at_the_epoch() -> None:
+    assert may_be_issued_after(b'{"sub":"user-1"}', -0.5)
+    assert not may_be_issued_after(b'{"sub":"user-1"}', 0.0)
+    assert not may_be_issued_after(b'{"sub":"user-1"}', 0.5)

@@ -18,6 +18,7 @@ from signing import ALGORITHMS, CURVES, b64u, b64u_integer, private_key, public_
 from skeldir_jwt_mw.core.compact import parse_header
 from skeldir_jwt_mw.core.jwk import is_roca_modulus
 from skeldir_jwt_mw.core.keys import (
+    MAX_TRIED,
     TWIN,
     Found,
     ImportedJWKS,
@@ -989,3 +990,42 @@ def test_null_in_an_optional_member_is_as_if_it_were_absent(name: str) -> None:
     imported = import_jwks(document(jwk))
     assert imported.rejected == ()
     assert imported.keys[0].thumbprint == import_jwks(document(good("ES256"))).keys[0].thumbprint
+
+
+@pytest.mark.parametrize("count", [MAX_TRIED, MAX_TRIED + 1])
+def test_a_token_that_names_no_key_is_tried_with_a_few_and_with_no_more(count: int) -> None:
+    keys = import_jwks(document(*[good("ES256", number, kid=f"{number}") for number in range(count)]))
+    found = keys.for_algorithms(DEFAULT).find(None, "ES256")
+    if count > MAX_TRIED:
+        assert found is Miss.AMBIGUOUS
+    else:
+        assert isinstance(found, Found)
+        assert (len(found.keys), found.named) == (count, False)
+
+
+def test_a_token_that_names_its_key_gets_that_one_alone() -> None:
+    keys = import_jwks(document(good(), good("ES256", kid="other"))).for_algorithms(DEFAULT)
+    found = keys.find("good", "RS256")
+    assert isinstance(found, Found)
+    assert ([key.kid for key in found.keys], found.named) == (["good"], True)
+
+
+def test_a_key_of_two_algorithms_is_found_by_its_certificate_for_both() -> None:
+    jwks = [good("RS256", kid=name, alg=name, **{"x5t#S256": b64u(b"c" * 32)}) for name in ("RS256", "PS256")]
+    keys = import_jwks(document(*jwks)).for_algorithms(DEFAULT)
+    for name in ("RS256", "PS256"):
+        found = keys.find(None, name, (b64u(b"c" * 32),))
+        assert isinstance(found, Found)
+        assert [key.algorithm for key in found.keys] == [name]
+
+
+def test_a_key_id_that_is_none_is_not_told() -> None:
+    bad = {"kty": "RSA", "kid": "k" * 300, "n": "AQAB", "e": "AQAB"}
+    (left_out,) = import_jwks(document(good(), bad)).for_algorithms(DEFAULT).rejected
+    assert left_out.kid is None
+
+
+def test_an_exponent_may_begin_with_any_byte() -> None:
+    odd = good("RS256", e=b64u(b"X\0\1"))
+    (key,) = import_jwks(document(odd)).keys
+    assert key.public_key.public_numbers().e == 0x580001  # type: ignore[union-attr]

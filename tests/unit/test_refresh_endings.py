@@ -19,6 +19,7 @@ from skeldir_jwt_mw.core.effects import (
     Fetch,
     Fetched,
     FetchFailed,
+    LocalFetchFailed,
     Peek,
     Peeked,
     Publish,
@@ -31,6 +32,7 @@ from skeldir_jwt_mw.core.effects import (
 )
 from skeldir_jwt_mw.core.keys import import_jwks
 from skeldir_jwt_mw.core.order import OPEN_GATE, Adopted, Ending, Gate, Order, Reply
+from skeldir_jwt_mw.core.refresh import CONTENDED_FOR, MAX_FOLLOWED
 from skeldir_jwt_mw.core.seal import Sealer
 from skeldir_jwt_mw.errors import ConfigurationError
 from skeldir_jwt_mw.testing.tokens import SigningKey
@@ -545,3 +547,71 @@ def test_nothing_is_asked_of_a_row_whose_second_write_was_answered(written: obje
     stage = Stage(row("leader"), answer, StoreContended(), written)
     stage.play(order())
     assert stage.kinds()[-2:] == [stage.kinds()[-1]] * 2
+
+
+def test_keys_fetched_for_itself_are_not_replaced_by_a_row_of_the_same_moment() -> None:
+    at_once = replace(trusted(generation=5, fetched_us=0, expires_us=0), fetched_at=0.0)
+    newer = row("newer", content(6, DOCUMENT, fetched_us=NOW_US))
+    stage = Stage(newer, row("fresh", generation=6))
+    ending = stage.play(order(trusted=at_once))
+    assert (ending.kind, ending.adopted, ending.bad) == ("fresh", None, 6)
+    assert stage.reports == []  # it is not forged for that
+
+
+@pytest.mark.parametrize("failure", [FetchFailed("status 503"), LocalFetchFailed("no thread")])
+def test_what_is_known_of_the_row_outlasts_a_fetch_that_fails(failure: FetchFailed) -> None:
+    answer = None if isinstance(failure, LocalFetchFailed) else 2.0
+    stage = Stage(row("leader"), failure, answer)
+    ending = stage.play_endlessly(order(bad=4, unreadable=True))
+    assert (ending.kind, ending.bad, ending.unreadable) == ("failed", 4, True)
+
+
+def test_a_fetch_in_the_place_of_a_row_that_cannot_be_read_may_fail() -> None:
+    stage = Stage(row("fresh"), FetchFailed("status 503"))
+    ending = stage.play(order(need=True, bad=5, unreadable=True))
+    assert (ending.kind, ending.provider_fails) == ("failed", True)
+
+
+def test_nobody_fetches_for_itself_while_another_service_does() -> None:
+    stage = Stage(row("fresh", outcome="running"))
+    assert stage.play(order(need=True, bad=5, unreadable=True)).kind == "fresh"
+
+
+def test_a_row_that_is_due_in_an_instant_is_not_due() -> None:
+    stage = Stage(row("newer", content(6, DOCUMENT), refresh_left=0.5))
+    assert (stage.play(order()).kind, stage.used) == ("adopted", [])
+
+
+def test_a_row_past_its_schedule_is_used_and_asked_for_by_its_validators() -> None:
+    past = row("newer", content(6, DOCUMENT, etag='"six"'), refresh_left=0.0)
+    stage = Stage(past, row("leader", generation=6), Fetched(document=None), True)
+    ending = stage.play(order())
+    assert [use.adopted.content.generation for use in stage.used] == [6]
+    assert stage.only(Fetch).conditional == Conditional(etag='"six"')
+    assert ending.kind == "refreshed"
+
+
+def test_others_are_followed_for_minutes_whatever_the_clock_shows() -> None:
+    stage = Stage(row("wait", lease_left=5.0), Peeked(generation=6, running=False), row("fresh"))
+    stage.now = 10 * MAX_FOLLOWED
+    assert stage.play(order()).kind == "fresh"
+
+
+def test_who_follows_to_no_end_says_so() -> None:
+    stage = Stage(*[row("wait", lease_left=-1.0)] * 2, lag=MAX_FOLLOWED)
+    ending = stage.play(order())
+    assert ending.kind == "blocked"
+    assert stage.reports == [Report(event="store_failed", detail="no process has ended a fetch for minutes")]
+
+
+def test_clocks_that_are_a_day_apart_are_an_outage_of_the_store() -> None:
+    stage = Stage(row("newer", content(6, DOCUMENT)))
+    stage.play(order(wall=NOW_US / SECOND - 100_000.0))
+    detail = "the clocks of the database and of this host differ by more than a day"
+    assert stage.reports == [Report(event="store_failed", detail=detail)]
+
+
+def test_a_statement_is_repeated_for_exactly_as_long_as_is_said() -> None:
+    stage = Stage(StoreContended("busy"), row("fresh"), lag=CONTENDED_FOR)
+    assert stage.play(order()).kind == "fresh"
+    assert stage.reports == []

@@ -207,3 +207,57 @@ def test_the_pauses_after_a_store_gave_no_answer_double_twenty_times() -> None:
 def test_what_an_operator_has_to_mend_is_kept() -> None:
     error = ConfigurationError("no table")
     assert SCHEDULE.store_failed(order(), reply(error)).misconfigured is error
+
+
+@pytest.mark.parametrize(
+    ("until", "retry_at", "seconds"),
+    [
+        (NOW + 5, float("-inf"), 5.0),
+        (NOW + 5, NOW + 9, 9.0),
+        (NOW + 9, NOW + 5, 9.0),
+        (NOW - 1, NOW - 2, 0.0),
+        (NOW + 0.5, NOW + 0.25, 0.5),
+    ],
+)
+def test_a_gate_says_when_it_is_worth_coming_again(until: float, retry_at: float, seconds: float) -> None:
+    assert Gate(until=until, reason="store", retry_at=retry_at).closed_for(NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("failures", "doubled"), [(0, 2.0), (1, 4.0), (2, 8.0), (3, 16.0), (20, 80.0), (21, 80.0), (10**6, 80.0)]
+)
+def test_what_fails_here_is_tried_again_after_a_pause_that_doubles(failures: int, doubled: float) -> None:
+    assert SCHEDULE.failed_here(NOW, failures=failures, bad=7, unreadable=True) == Ending(
+        kind="failed",
+        gate=Gate(until=NOW + min(doubled, 8.0) + SPREAD, reason="local"),
+        check_at=NOW + doubled + SPREAD,
+        bad=7,
+        unreadable=True,
+        failed_here=True,
+    )
+
+
+def test_a_pause_has_a_largest_number_of_doublings() -> None:
+    tiny = RefreshPolicy(backoff_base=1e-6, floor=8, check_interval=80)
+    schedule = Schedule(policy=tiny, draw=lambda: 0.0)
+    pauses = {
+        n: schedule.failed_here(NOW, failures=n, bad=-1, unreadable=False).check_at for n in (19, 20, 21)
+    }
+    assert pauses[19] < pauses[20] == pauses[21]
+
+
+@pytest.mark.parametrize("unreadable", [True, False])
+def test_what_is_known_of_the_row_outlasts_a_store_that_fails_and_a_fetch_that_goes_on(
+    unreadable: bool,
+) -> None:
+    ordered = order(unreadable=unreadable, bad=4)
+    for ending in (
+        SCHEDULE.store_failed(ordered, reply()),
+        SCHEDULE.still_running(ordered, row("wait", lease_left=3.0), reply()),
+    ):
+        assert (ending.unreadable, ending.bad) == (unreadable, 4)
+
+
+def test_a_gate_that_ends_with_the_next_look_is_one_gate() -> None:
+    schedule = Schedule(policy=POLICY, draw=lambda: 0.0)
+    assert schedule.gate(NOW, 80.0, "failed") == Gate(until=NOW + 80.0, reason="failed")

@@ -15,7 +15,17 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from skeldir_jwt_mw.core import strict_json
-from skeldir_jwt_mw.core.strict_json import MalformedJSON, parse_brief, parse_object, parse_with_stdlib
+from skeldir_jwt_mw.core.strict_json import (
+    BRIEF_BYTES,
+    BRIEF_PARTS,
+    BYTES_PER_PART,
+    MAX_CONTAINERS,
+    MalformedJSON,
+    parse_brief,
+    parse_object,
+    parse_with_stdlib,
+    parts_of,
+)
 
 Parse = Callable[[bytes], dict[str, Any]]
 
@@ -357,3 +367,57 @@ def test_what_orjson_reads_alone_is_read_in_brief_where_it_is(name: str) -> None
 @pytest.mark.parametrize("name", LONG)
 def test_what_takes_long_is_not_read_in_brief(name: str) -> None:
     assert parse_brief(LONG[name]) is None
+
+
+def test_the_limits_of_what_is_read_in_brief_are_exact() -> None:
+    def numbers(parts: int, length: int) -> bytes:
+        """A document of so many commas and brackets, which orjson alone would not read, of so many bytes."""
+        data = b'{"a": [' + b",".join([b"1"] * (parts - 1)) + b"]}"
+        return data + b" " * (length - len(data))
+
+    assert parts_of(numbers(BRIEF_PARTS, 200)) == BRIEF_PARTS
+    assert parse_brief(numbers(BRIEF_PARTS, BRIEF_BYTES)) is not None
+    assert parse_brief(numbers(BRIEF_PARTS, BRIEF_BYTES + 1)) is None
+    assert parse_brief(numbers(BRIEF_PARTS + 1, 200)) is None
+
+
+@pytest.mark.skipif(not hasattr(strict_json, "orjson"), reason="where there is one reader, it reads no more")
+def test_the_limit_of_what_orjson_reads_in_brief_is_exact() -> None:
+    def dense(parts: int, length: int) -> bytes:
+        data = b'{"a":[' + b",".join([b"1"] * (parts - 1)) + b'],"b":""}'
+        return data[:-2] + b"x" * (length - len(data)) + data[-2:]
+
+    length = BRIEF_BYTES + 63  # of which the last 31 bytes earn no part
+    most = BRIEF_PARTS + length // BYTES_PER_PART
+    assert parse_brief(dense(most - 1, length)) is not None  # and a comma behind the array
+    assert parse_brief(dense(most, length)) is None
+
+
+def test_the_parts_of_a_document_are_its_commas_and_opening_brackets() -> None:
+    assert parts_of(b'{"a":[[1,2],{"b":"[{,"}]}') == 9
+
+
+def test_why_a_document_is_refused_is_told_without_a_word_of_it() -> None:
+    for data, hint in (
+        (b'{"secret":1,"secret":2}', "an object has a member twice"),
+        (b'{"secret":', None),
+        (b'{"a":"' + b"[" * MAX_CONTAINERS + b'"}', "there are more than 2560 objects and arrays"),
+    ):
+        with pytest.raises(MalformedJSON) as caught:
+            parse_with_stdlib(data)
+        assert caught.value.hint == hint
+
+
+def test_as_many_brackets_as_are_allowed_are_read() -> None:
+    data = b'{"a":"' + b"[" * (MAX_CONTAINERS - 1) + b'"}'
+    assert parse_with_stdlib(data) == {"a": "[" * (MAX_CONTAINERS - 1)}
+
+
+def test_depth_is_looked_for_below_every_member_and_not_below_the_last_alone() -> None:
+    deep = b"[" * 17 + b"]" * 17
+    for members in (b'"a":[%b],"b":[[]]', b'"b":[[]],"a":[%b]'):
+        data = b"{" + members.replace(b"%b", deep) + b"}"
+        for reader in (parse_with_stdlib, parse_object):
+            with pytest.raises(MalformedJSON) as caught:
+                reader(data)
+            assert caught.value.hint == "objects and arrays are nested more than 16 levels deep"
