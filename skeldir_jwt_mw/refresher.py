@@ -152,7 +152,7 @@ class Refresher:
             "ready": self.is_ready(now),
             **described(snapshot, now),
             "next_check": seconds_left(check_at, now),
-            "last_error": self._reports.last_error,
+            "last_error": self._reports.last_error(snapshot),
             "row_readable": readable,
             "gate": {"closed_for": seconds_left(gate.until, now), "reason": gate.reason},
             "refreshing": refreshing,
@@ -281,14 +281,14 @@ class Refresher:
         finally:
             flight.land(ending)  # outside the lock: this wakes everybody who waits
         if first and ending.adopted is not None:
-            self._reports.adopted(self.snapshot)
+            self._reports.look_at(self.snapshot)
 
     def use(self, flight: Flight, use: Use) -> None:
         """Put keys to use whose refresh goes on."""
         with self._lock:
             self._adopt(flight, use.adopted, provider_fails=use.provider_fails)
             self._rearm(self._clock.monotonic() + IN_THE_AIR)
-        self._reports.adopted(self.snapshot)
+        self._reports.look_at(self.snapshot)
 
     def break_off(self, flight: Flight, error: str, where: str) -> None:
         """End a flight that a bug has broken off, and tell of it."""
@@ -324,6 +324,7 @@ class Refresher:
             self.snapshot = after = replace(after, ahead=ahead)
         self.attention.adopt(after.adopted, provider_fails=provider_fails)
         flight.adopted = True
+        self._reports.failure = None
 
     def _heed_leap(self, now: float) -> None:
         """Take the keys for older by what the monotonic clock did not count; the caller holds `_lock`."""

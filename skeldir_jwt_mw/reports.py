@@ -28,14 +28,13 @@ class Reports:
         self._told: set[str] = set()  # what was told once
         self._told_sets: set[frozenset[tuple[str | None, str]]] = set()  # of keys that were left out
         self._keys: KeySet | None = None  # the latest that was looked at
-        # Both written by whoever tells, read by anyone.
-        self._failure: str | None = None
-        self._unfit: str | None = None
+        # Why there are no newer keys; whoever puts keys to use forgets it, before another refresh can fail.
+        self.failure: str | None = None
 
-    @property
-    def last_error(self) -> str | None:
+    def last_error(self, snapshot: Snapshot | None) -> str | None:
         """Why there are no newer keys, or none that fits; None after a success."""
-        return self._failure or self._unfit
+        unfit = snapshot is not None and len(snapshot.keys) == 0
+        return self.failure or ("no key is for one of the configured algorithms" if unfit else None)
 
     def tell(self, report: Report) -> None:
         """Log what a script reports."""
@@ -44,10 +43,10 @@ class Reports:
             case "refreshed":
                 tell(logger.info, "fetched the keys of %s (%s)", name, detail)
             case "forged_row":
-                self._failure = f"the shared row was tampered with: {detail}"
+                self.failure = f"the shared row was tampered with: {detail}"
                 tell(logger.warning, "the shared row of %s was tampered with: %s", name, detail)
             case "stranger_row":
-                self._failure = f"the shared row is {detail}"
+                self.failure = f"the shared row is {detail}"
                 self._tell_once(
                     "stranger",
                     "the shared row of %s is not ours: %s (two services? give each a namespace)",
@@ -56,27 +55,21 @@ class Reports:
             case "private_key":
                 self._tell_once("private", "about the keys of %s: %s; tell the provider", detail)
             case "fetch_failed":
-                self._failure = detail
+                self.failure = detail
                 tell(logger.warning, "fetching the keys of %s failed: %s", name, detail)
             case "store_failed":
-                self._failure = detail
+                self.failure = detail
                 tell(logger.warning, "the store of %s gave no answer: %s", name, detail)
             case "failed_here":
-                self._failure = detail
+                self.failure = detail
                 tell(logger.error, "the keys of %s could not be fetched from here: %s", name, detail)
-
-    def adopted(self, snapshot: Snapshot | None) -> None:
-        """A refresh brought keys, or those at hand are still the latest."""
-        self._failure = None
-        self.look_at(snapshot)
 
     def look_at(self, snapshot: Snapshot | None) -> None:
         """Tell what is wrong with the keys that are in use; nothing where they were looked at before."""
         if snapshot is None or snapshot.keys is self._keys:
             return
         self._keys = keys = snapshot.keys
-        self._unfit = None if len(keys) else "no key is for one of the configured algorithms"
-        if self._unfit:
+        if len(keys) == 0:
             tell(logger.error, "no key of %s fits the algorithms that it is configured for", self._name)
         self._tell_of(keys.rejected)
 
@@ -102,12 +95,12 @@ class Reports:
 
     def no_thread(self) -> None:
         """A refresh could not begin."""
-        self._failure = "no thread could be started"
+        self.failure = "no thread could be started"
         tell(logger.error, "no thread could be started to refresh the keys of %s", self._name)
 
     def broken_off(self, kind: str, where: str) -> None:
         """A bug ended a refresh; its own text may hold a secret and is not shown."""
-        self._failure = f"the refresh broke off: {kind}"
+        self.failure = f"the refresh broke off: {kind}"
         tell(logger.error, "the refresh of %s broke off: %s\n%s", self._name, kind, where)
 
     def _tell_once(self, what: str, text: str, detail: str) -> None:

@@ -90,12 +90,22 @@ def watching(visit: Visit, *, signals: bool = False) -> Iterator[Callable[[], No
 
     before = sys.gettrace()
     threading.settrace(in_threads)
-    sys.settrace(seen)
+    _trace_here(seen)
     try:
-        yield lambda: sys.settrace(before)
+        yield lambda: _trace_here(before)
     finally:
-        sys.settrace(before)
+        _trace_here(before)
         threading.settrace(before)  # type: ignore[arg-type]
+
+
+def _trace_here(function: Any) -> None:
+    """Have this thread traced, or no longer; Python refuses it while another thread asks for the same."""
+    while True:
+        try:
+            sys.settrace(function)
+        except RuntimeError:
+            continue
+        return
 
 
 def _for_whom(frame: FrameType) -> str | None:

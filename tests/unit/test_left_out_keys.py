@@ -37,7 +37,7 @@ def unfit(kid: str) -> dict[str, str]:
 
 
 def test_each_left_out_key_is_named_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    Reports(NAME).adopted(snapshot(ENC, {**GOOD, "kid": "odd", "crv": "P-1"}, {"kty": "PQ"}, 7))
+    Reports(NAME).look_at(snapshot(ENC, {**GOOD, "kid": "odd", "crv": "P-1"}, {"kty": "PQ"}, 7))
     ((logger, level, message),) = caplog.record_tuples
     assert (logger, level) == ("skeldir_jwt_mw", logging.WARNING)
     assert message == (
@@ -48,13 +48,13 @@ def test_each_left_out_key_is_named_with_its_reason(caplog: pytest.LogCaptureFix
 
 def test_keys_for_another_use_are_told_quietly(caplog: pytest.LogCaptureFixture) -> None:
     """Keycloak, for one, publishes such a key in every realm: there is nothing to mend."""
-    Reports(NAME).adopted(snapshot(ENC))
+    Reports(NAME).look_at(snapshot(ENC))
     message = f"the keys of {NAME} hold some for another use: 'enc' (use is not sig)"
     assert caplog.record_tuples == [("skeldir_jwt_mw", logging.INFO, message)]
 
 
 def test_a_set_without_left_out_keys_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    Reports(NAME).adopted(snapshot())
+    Reports(NAME).look_at(snapshot())
     assert caplog.records == []
 
 
@@ -62,7 +62,7 @@ def test_a_set_of_left_out_keys_is_told_once(caplog: pytest.LogCaptureFixture) -
     reports = Reports(NAME)
     first, other = snapshot(unfit("a"), unfit("b")), snapshot(unfit("a"))
     for one in (first, first, snapshot(unfit("b"), unfit("a")), other, first, snapshot(), other):
-        reports.adopted(one)
+        reports.look_at(one)
     assert [message.removeprefix(TEXT).count("(") for message in caplog.messages] == [2, 1]
 
 
@@ -71,7 +71,7 @@ def test_what_is_remembered_of_a_provider_that_publishes_ever_other_keys_is_boun
 ) -> None:
     reports = Reports(NAME)
     for number in range(2 * MAX_SETS):
-        reports.adopted(snapshot(unfit(str(number))))
+        reports.look_at(snapshot(unfit(str(number))))
     assert len(caplog.records) == 2 * MAX_SETS  # one for each refresh, which the floor keeps apart
     assert len(reports._told_sets) <= MAX_SETS
 
@@ -83,7 +83,7 @@ def test_what_is_remembered_of_a_provider_that_publishes_ever_other_keys_is_boun
 def test_the_line_is_bounded_and_printable_whatever_ids_a_provider_makes_up(
     kid: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Reports(NAME).adopted(snapshot(*(unfit(kid) for _ in range(MAX_KEYS - 1))))
+    Reports(NAME).look_at(snapshot(*(unfit(kid) for _ in range(MAX_KEYS - 1))))
     (message,) = caplog.messages
     assert message.isprintable()
     assert message.endswith(f"(a key type that is not supported), and {MAX_KEYS - 1 - MAX_NAMED} more")
@@ -96,12 +96,12 @@ def test_no_key_that_fits_is_the_last_error_until_there_is_one(caplog: pytest.Lo
     reports = Reports(NAME)
     none = snapshot({**GOOD, "alg": "ES384"}, algorithms=["RS256"])
     for _ in range(2):
-        reports.adopted(none)
-        assert reports.last_error == "no key is for one of the configured algorithms"
+        reports.look_at(none)
+        assert reports.last_error(none) == "no key is for one of the configured algorithms"
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     reports.tell(Report(event="fetch_failed", detail="no answer"))
-    assert reports.last_error == "no answer"
-    reports.adopted(none)
-    assert reports.last_error == "no key is for one of the configured algorithms"
-    reports.look_at(snapshot())
-    assert reports.last_error is None
+    assert reports.last_error(none) == "no answer"
+    reports.failure = None
+    assert reports.last_error(none) == "no key is for one of the configured algorithms"
+    assert reports.last_error(snapshot()) is None
+    assert reports.last_error(None) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Any
 
@@ -26,6 +27,7 @@ from skeldir_jwt_mw import Issuer, JWTError, MemoryStore, RefreshPolicy, Verifie
 from skeldir_jwt_mw.clock import Clock
 from skeldir_jwt_mw.core.effects import StoreUnavailable
 from skeldir_jwt_mw.deadline import monotonic
+from skeldir_jwt_mw.flight import Flight
 from skeldir_jwt_mw.sources import CallableSource
 from skeldir_jwt_mw.testing import LoopbackIssuer, SigningKey
 
@@ -366,3 +368,29 @@ def test_strangers_whose_row_was_replaced_are_not_left_alone_for_longer_the_next
             moved += 30.0
             verifier.refresh()
             assert status_of(verifier)["row_readable"]
+
+
+def test_a_failure_is_told_however_late_the_thread_of_the_success_before_it_is(
+    idp: LoopbackIssuer, make: MakeVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landings: list[threading.Thread] = []
+    goes_on = threading.Event()
+    land = Flight.land
+
+    def land_late(self: Flight, ending: Any) -> None:
+        land(self, ending)
+        landings.append(threading.current_thread())
+        if len(landings) == 1:
+            assert goes_on.wait(20)
+
+    monkeypatch.setattr(Flight, "land", land_late)
+    verifier = make(issuer_of(idp))
+    try:
+        assert verifier.verify(idp.token())
+        idp.rotate()
+        idp.down()
+        assert outage(verifier, idp.token()).reason == "failed"
+    finally:
+        goes_on.set()
+    landings[0].join(20)
+    assert "503" in status_of(verifier)["last_error"]
