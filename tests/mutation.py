@@ -55,7 +55,11 @@ GROUPS: Mapping[str, Group] = {
     ),
     "row": Group(
         modules=("core/row.py",),
-        tests=tuple(f"tests/stores/test_{name}.py" for name in ("row_and_sql", "memory_store")),
+        tests=(
+            "tests/unit/test_row.py",
+            "tests/stores/test_row_and_sql.py",
+            "tests/stores/test_memory_store.py",
+        ),
         least=95.0,
         explained=True,
     ),

@@ -261,3 +261,11 @@ def test_what_is_known_of_the_row_outlasts_a_store_that_fails_and_a_fetch_that_g
 def test_a_gate_that_ends_with_the_next_look_is_one_gate() -> None:
     schedule = Schedule(policy=POLICY, draw=lambda: 0.0)
     assert schedule.gate(NOW, 80.0, "failed") == Gate(until=NOW + 80.0, reason="failed")
+
+
+def test_a_gate_behind_keys_that_were_just_adopted_tells_that_an_absent_one_is_absent() -> None:
+    adopted = trusted(generation=6)
+    ending = SCHEDULE.as_the_row_says(
+        "adopted", order(have=5), row("newer", generation=6, floor_left=4.0), reply(), adopted=adopted
+    )
+    assert ending.gate == Gate(until=NOW + 4.0 + SPREAD, reason=None)

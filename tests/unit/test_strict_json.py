@@ -401,6 +401,7 @@ def test_why_a_document_is_refused_is_told_without_a_word_of_it() -> None:
     for data, hint in (
         (b'{"secret":1,"secret":2}', "an object has a member twice"),
         (b'{"secret":', None),
+        (b'["secret"]', None),
         (b'{"a":"' + b"[" * MAX_CONTAINERS + b'"}', "there are more than 2560 objects and arrays"),
     ):
         with pytest.raises(MalformedJSON) as caught:
