@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal, snapshot_of, status_of
+from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, quiet, refusal, snapshot_of, status_of
 
 from skeldir_jwt_mw import ConfigurationError, InvalidToken, Verifier
 from skeldir_jwt_mw.sources import StaticSource
@@ -20,6 +20,7 @@ ODD = {"kty": "PQ", "kid": "odd"}
 
 def left_out(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was told of keys that were left out."""
+    quiet()
     return [
         message.partition(": ")[2]
         for message in caplog.messages
@@ -89,6 +90,7 @@ def test_where_all_are_left_out_the_log_and_the_status_say_why(
     assert outage(verifier, idp.token(), ask).reason == "failed"
     why = f"the key set has no usable key: use is not sig; {NOT_SUPPORTED}"
     assert status_of(verifier)["last_error"] == why
+    quiet()
     assert f"fetching the keys of {idp.issuer} failed: {why}" in caplog.messages
 
 
@@ -102,6 +104,7 @@ def test_where_all_that_would_fit_are_left_out_the_log_and_the_status_say_why(
     status = status_of(verifier)
     assert status["last_error"] == "no key is for one of the configured algorithms"
     assert status["rejected_keys"] == [{"kid": idp.kids[0], "reason": "use is not sig"}]
+    quiet()
     assert f"no key of {idp.issuer} fits the algorithms that it is configured for" in caplog.messages
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, refusal
+from verifying import Ask, MakeVerifier, issuer_of, outage, policy_of, quiet, refusal
 
 from skeldir_jwt_mw import JWTError, KeysUnavailable
 from skeldir_jwt_mw.errors import INVALID_TOKEN_MESSAGES
@@ -212,5 +212,6 @@ def test_no_key_set_reaches_the_log(
     idp.serve(json.dumps({"keys": secret}))
     with pytest.raises(KeysUnavailable):
         verifier.refresh()
+    quiet()
     assert "'with-private-part' (private members)" in caplog.text  # its id is as public as the key set
     assert not [piece for piece in {secret, *material} if piece in caplog.text]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -89,6 +90,11 @@ def generation_of(verifier: Verifier) -> int:
 def settle(verifier: Verifier) -> None:
     """Wait until no refresh is in the air."""
     eventually(lambda: not any(status["refreshing"] for status in verifier.status().values()))
+
+
+def quiet() -> None:
+    """Wait until the package's threads have ended: what they had to tell is told."""
+    eventually(lambda: not any(thread.name.startswith("skeldir-jwt") for thread in threading.enumerate()))
 
 
 def snapshot_of(verifier: Verifier) -> Any:
