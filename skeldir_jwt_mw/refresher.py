@@ -109,7 +109,7 @@ class Refresher:
         begun: Course | None = None
         self._end_what_is_lost(now)
         with self._lock:
-            self._heed_leap(now)
+            self._heed_gap(now)
             flight = self._flight
             if flight is None:
                 if self.usable(now) is None or now < self.attention.check_at or self._stopping.is_set():
@@ -137,7 +137,7 @@ class Refresher:
                 return Gate(until=now, reason="closed")
             if heed_gate and now < self.gate.until:
                 return self.gate
-            self._heed_leap(now)  # before there are keys that came after it
+            self._heed_gap(now)  # before there are keys that came after it
             begun = self._board(reason, now, force=force)
         self._take_off(begun)
         return begun.flight
@@ -326,7 +326,7 @@ class Refresher:
         flight.adopted = True
         self._reports.failure = None
 
-    def _heed_leap(self, now: float) -> None:
+    def _heed_gap(self, now: float) -> None:
         """Take the keys for older by what the monotonic clock did not count; the caller holds `_lock`."""
         gap = self.attention.gap(now, self._clock.wall())
         if gap and self.snapshot is not None and not self.static:

@@ -73,13 +73,22 @@ class Server:
             return True
         return False
 
+    def connect(self) -> socket.socket:
+        """A new connection."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(self.socket)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
     def ask(self, token: str) -> tuple[int, int | None]:
         """The status of the answer to a request with this token, and the process that let it through."""
         connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(PATIENCE)
+        connection.sock = self.connect()
         try:
-            connection.sock.connect(self.socket)
             headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
             connection.request("GET", "/", headers=headers)
             response = connection.getresponse()

@@ -217,7 +217,7 @@ WRONG = (
         "keys that came after a clock stood still are no older for it",
         refresher.Refresher,
         "demand",
-        "self._heed_leap(now)",
+        "self._heed_gap(now)",
         "pass",
     ),
     Wrong(
